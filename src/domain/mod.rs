@@ -1,0 +1,4 @@
+//! Pure policy: no Kubernetes client, no HTTP, no runtime, no clock.
+
+pub mod names;
+pub mod secret;

@@ -1,0 +1,4 @@
+//! Operator library.
+
+pub mod domain;
+pub mod provider;

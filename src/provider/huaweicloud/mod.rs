@@ -1,0 +1,3 @@
+//! Placeholder until the client lands.
+
+pub mod rules;
