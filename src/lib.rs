@@ -1,4 +1,4 @@
-//! Operator library.
+//! clickhouse-user-operator keeps ClickHouse accounts on cloud databases in step with `ClickHouseUser` resources.
 
 pub mod domain;
 pub mod provider;

@@ -35,14 +35,6 @@ impl ProviderKind {
             Self::HuaweiCloud => "HuaweiCloud",
         }
     }
-
-    /// The cloud's rules for accounts.
-    pub fn rules(self) -> &'static dyn AccountRules {
-        match self {
-            Self::QingCloud => &super::qingcloud::rules::Rules,
-            Self::HuaweiCloud => &super::huaweicloud::rules::Rules,
-        }
-    }
 }
 
 impl fmt::Display for ProviderKind {
@@ -53,6 +45,7 @@ impl fmt::Display for ProviderKind {
 
 /// What a cloud can do with an account. What it cannot do is refused, never ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, answered yes or no")]
 pub struct Capabilities {
     /// Changes are accepted as jobs that have to be followed; otherwise an answer is the outcome.
     pub jobs: bool,
@@ -300,6 +293,46 @@ pub struct Address {
     pub http_port: Option<u16>,
     /// Whether the ports speak TLS.
     pub tls: bool,
+}
+
+/// One account in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSeen {
+    /// The moment the list speaks for: when its first page was asked.
+    pub asked_at: Timestamp,
+    /// The account, if it is in the list.
+    pub account: Option<Account>,
+}
+
+/// What became of a search for a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobSeen {
+    /// The job.
+    Found(Job),
+    /// The cloud shows no such job.
+    NotFound,
+}
+
+/// Why a read or a turn could not be had now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delay {
+    /// Our own budget, breaker or list pacing: not before this time.
+    NotBefore(Timestamp),
+    /// The cloud's answer.
+    Failed(CloudError),
+}
+
+/// The one-writer queue of the instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// We may change something now.
+    Ours,
+    /// Somebody else is at it; we are woken when it is our turn.
+    Waiting,
+    /// Our own budget or breaker: not before this time.
+    NotBefore(Timestamp),
+    /// As many accounts as may go within the window have gone: not before this time.
+    DeletionLimited(Timestamp),
 }
 
 /// What one read of an instance showed.

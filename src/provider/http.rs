@@ -102,6 +102,8 @@ impl Http {
             .no_proxy()
             .referer(false)
             .https_only(origin.scheme() == "https")
+            // A Huawei Cloud token comes as one header of up to 16 KiB, which is the library's limit for all together.
+            .http2_max_header_list_size(64 * 1024)
             .tls_version_min(reqwest::tls::Version::TLS_1_2)
             .tls_certs_merge(transport.extra_roots.iter().cloned())
             .build()

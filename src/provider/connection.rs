@@ -1,0 +1,511 @@
+//! One cloud instance seen through one credential, with everything its users share: call budget, breaker, account
+//! list, job looks and the instance's queue.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    breaker::Breaker,
+    budget::Budget,
+    contract::{
+        Accepted, Access, Account, AccountSeen, CallError, CallKind, Cloud, CloudError, Delay, ErrorClass,
+        InstanceReading, JobSeen, LostCall, Mutation, NewAccount, ProviderKind, Turn,
+    },
+    delete_limit::DeleteLimit,
+    jobs::JobBoard,
+    queue::{Queue, Waiter},
+};
+use crate::domain::{
+    names::{AttemptId, InstanceKey, JobId, Username},
+    secret::SecretText,
+};
+
+/// A list is not asked for again before it is this old, however many users want a newer one.
+const LIST_SHARED_FOR: Duration = Duration::from_secs(5);
+
+/// What our own confirmed calls changed up to this long before a list was asked is laid over it (assumed upper bound
+/// of the cloud's lag; nothing is published).
+const LIST_LAG: Duration = Duration::from_secs(15);
+
+/// What all instances used through one credential at one endpoint share.
+pub struct Credential {
+    /// At which cloud.
+    pub provider: ProviderKind,
+    /// Keyed digest of the credential and its endpoint.
+    pub digest: String,
+    /// Its call budget.
+    pub budget: Arc<Budget>,
+    /// Its breaker.
+    pub breaker: Breaker,
+    /// Looks at jobs, by the scope in which one call can ask for many.
+    boards: tokio::sync::Mutex<HashMap<String, Arc<JobBoard>>>,
+    /// No pause that a cloud asks for is longer.
+    longest_pause: Duration,
+}
+
+impl Credential {
+    /// State for a credential that nobody has used yet.
+    pub fn new(
+        provider: ProviderKind,
+        digest: String,
+        budget: Arc<Budget>,
+        breaker: Breaker,
+        longest_pause: Duration,
+    ) -> Self {
+        Self { provider, digest, budget, breaker, boards: tokio::sync::Mutex::default(), longest_pause }
+    }
+}
+
+/// One cloud instance seen through one credential.
+pub struct Connection {
+    /// Which cloud.
+    pub provider: ProviderKind,
+    /// Which instance.
+    pub key: InstanceKey,
+    /// The credential it is seen through.
+    pub credential: Arc<Credential>,
+    /// The instance's queue, shared with every other way to the same instance.
+    pub queue: Arc<Queue>,
+    /// Slows mass deletion on the instance, shared likewise.
+    deletes: Arc<DeleteLimit>,
+    cloud: Box<dyn Cloud>,
+    /// The last reading; whoever holds the lock fetches, the others wait for what it gets.
+    reading: tokio::sync::Mutex<Option<Arc<Reading>>>,
+    /// What our own confirmed calls changed, and when.
+    changes: Mutex<HashMap<Username, (Timestamp, Option<Account>)>>,
+    job_poll_interval: Duration,
+}
+
+/// What a read of the instance showed, and for which moment it speaks.
+pub struct Reading {
+    /// When its first page was asked.
+    pub asked_at: Timestamp,
+    /// What it showed.
+    pub instance: InstanceReading,
+}
+
+impl Connection {
+    /// A connection that has read nothing yet.
+    pub fn new(
+        provider: ProviderKind,
+        key: InstanceKey,
+        credential: Arc<Credential>,
+        (queue, deletes): (Arc<Queue>, Arc<DeleteLimit>),
+        cloud: Box<dyn Cloud>,
+        job_poll_interval: Duration,
+    ) -> Self {
+        let reading = tokio::sync::Mutex::default();
+        Self { provider, key, credential, queue, deletes, cloud, reading, changes: Mutex::default(), job_poll_interval }
+    }
+
+    /// Reads the instance, or hands out a reading asked at or after `asked_from`.
+    pub async fn reading(&self, asked_from: Timestamp) -> Result<Arc<Reading>, Delay> {
+        let mut last = self.reading.lock().await;
+        let now = Timestamp::now();
+        if let Some(reading) = last.as_ref() {
+            if reading.asked_at >= asked_from {
+                return Ok(reading.clone());
+            }
+            let shared_until = reading.asked_at + LIST_SHARED_FOR;
+            if now < shared_until {
+                return Err(Delay::NotBefore(shared_until));
+            }
+        }
+        self.admit_read()?;
+        let instance = self.noted(self.cloud.read_instance().await)?;
+        let reading = Arc::new(Reading { asked_at: now, instance });
+        *last = Some(reading.clone());
+        drop(last);
+        self.changes().retain(|_, (at, _)| *at + LIST_LAG > now);
+        Ok(reading)
+    }
+
+    /// Looks one account up in a list asked at or after `asked_from`.
+    pub async fn account(&self, username: &Username, asked_from: Timestamp) -> Result<AccountSeen, Delay> {
+        let reading = self.reading(asked_from).await?;
+        let overlaid = match self.changes().get(username) {
+            Some((at, account)) if *at + LIST_LAG >= reading.asked_at => Some(account.clone()),
+            _ => None,
+        };
+        let listed = || reading.instance.accounts.iter().flatten().find(|it| it.username == *username).cloned();
+        Ok(AccountSeen { asked_at: reading.asked_at, account: overlaid.unwrap_or_else(listed) })
+    }
+
+    /// Looks at a job, together with every other open job of the credential.
+    pub async fn job(&self, id: &JobId) -> Result<JobSeen, Delay> {
+        let board = self.board().await;
+        let looked = board
+            .look(
+                id,
+                self.job_poll_interval,
+                || self.admit_read(),
+                |ids| async move { self.noted(self.cloud.jobs(&ids).await) },
+            )
+            .await?;
+        Ok(looked.map_or(JobSeen::NotFound, JobSeen::Found))
+    }
+
+    /// Looks for the job of a call whose answer was lost.
+    pub async fn find_job(&self, lost: &LostCall) -> Result<JobSeen, Delay> {
+        self.admit_read()?;
+        let found = self.noted(self.cloud.find_job(lost).await)?;
+        Ok(found.map_or(JobSeen::NotFound, JobSeen::Found))
+    }
+
+    /// Whether a change of this kind may be made now.
+    pub async fn take_turn(&self, kind: CallKind, waiter: &Waiter) -> Turn {
+        if self.credential.breaker.is_open() {
+            // A change must not be the probe, and where nobody has anything to read none would ever start again. The
+            // breaker lets this through once it is half open; what comes of it, the breaker knows.
+            let _ = self.reading(Timestamp::now()).await;
+        }
+        let now = Instant::now();
+        let admitted = self.credential.breaker.admit_change(now).and_then(|()| self.credential.budget.admit(now));
+        let limited = if kind == CallKind::Delete { self.deletes.admit(now) } else { Ok(()) };
+        if let Err(at) = limited {
+            return Turn::DeletionLimited(on_the_wall(at));
+        }
+        match admitted {
+            Err(at) => Turn::NotBefore(on_the_wall(at)),
+            Ok(()) if self.queue.take(waiter, now) => Turn::Ours,
+            Ok(()) => Turn::Waiting,
+        }
+    }
+
+    /// Creates an account.
+    pub async fn create(&self, attempt: &AttemptId, account: NewAccount<'_>) -> Mutation {
+        let made = Account { username: account.username.clone(), access: account.access.clone(), built_in: false };
+        let outcome = self.cloud.create(attempt, account).await;
+        self.changed(&made.username.clone(), Some(made), outcome).await
+    }
+
+    /// Removes an account.
+    pub async fn delete(&self, attempt: &AttemptId, username: &Username) -> Mutation {
+        let outcome = self.cloud.delete(attempt, username).await;
+        if !matches!(outcome, Err(CallError::NotApplied(_))) {
+            self.deletes.count(Instant::now());
+        }
+        self.changed(username, None, outcome).await
+    }
+
+    /// Changes a password in place.
+    pub async fn set_password(&self, attempt: &AttemptId, username: &Username, password: &SecretText) -> Mutation {
+        self.noted_call(self.cloud.set_password(attempt, username, password).await)
+    }
+
+    /// Replaces databases and permission.
+    pub async fn set_access(&self, attempt: &AttemptId, username: &Username, access: &Access) -> Mutation {
+        let made = Account { username: username.clone(), access: access.clone(), built_in: false };
+        let outcome = self.cloud.set_access(attempt, username, access).await;
+        self.changed(username, Some(made), outcome).await
+    }
+
+    /// Remembers a change of ours that a list may not show yet, or the job that makes it.
+    async fn changed(&self, username: &Username, now: Option<Account>, outcome: Mutation) -> Mutation {
+        match &outcome {
+            Ok(Accepted::Done) => _ = self.changes().insert(username.clone(), (Timestamp::now(), now)),
+            Ok(Accepted::Job(job)) => self.board().await.add(job).await,
+            Err(_) => {}
+        }
+        self.noted_call(outcome)
+    }
+
+    async fn board(&self) -> Arc<JobBoard> {
+        let mut boards = self.credential.boards.lock().await;
+        boards.entry(self.cloud.job_scope().to_owned()).or_default().clone()
+    }
+
+    fn admit_read(&self) -> Result<(), Delay> {
+        let now = Instant::now();
+        let admitted = self.credential.budget.admit(now).and_then(|()| self.credential.breaker.admit_read(now));
+        admitted.map_err(|at| Delay::NotBefore(on_the_wall(at)))
+    }
+
+    /// Tells breaker and budget what came of a read.
+    fn noted<T>(&self, result: Result<T, CloudError>) -> Result<T, Delay> {
+        match &result {
+            Ok(_) => _ = self.credential.breaker.answered(),
+            Err(error) => self.note_failure(error),
+        }
+        result.map_err(Delay::Failed)
+    }
+
+    fn noted_call(&self, outcome: Mutation) -> Mutation {
+        match &outcome {
+            Ok(_) => _ = self.credential.breaker.answered(),
+            Err(CallError::NotApplied(error) | CallError::Unknown(error)) => self.note_failure(error),
+        }
+        outcome
+    }
+
+    fn note_failure(&self, error: &CloudError) {
+        let now = Instant::now();
+        if error.class == ErrorClass::Unavailable {
+            self.credential.breaker.failed(now);
+        } else {
+            self.credential.breaker.answered();
+        }
+        // Only what concerns the credential as a whole closes its budget; a busy instance does not.
+        if let (ErrorClass::Throttled | ErrorClass::AccessDenied, Some(pause)) = (error.class, error.pause) {
+            self.credential.budget.close_until(now + pause.min(self.credential.longest_pause));
+        }
+    }
+
+    fn changes(&self) -> MutexGuard<'_, HashMap<Username, (Timestamp, Option<Account>)>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A monotonic time as wall-clock time, for those who plan in it.
+fn on_the_wall(at: Instant) -> Timestamp {
+    Timestamp::now() + at.saturating_duration_since(Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::{BoxFuture, join_all};
+
+    use super::*;
+    use crate::provider::{budget::Rate, contract::Job};
+
+    const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+    /// A cloud that answers as it is told and counts how often it was read.
+    struct Fake {
+        reads: AtomicUsize,
+        reading: Mutex<Result<InstanceReading, CloudError>>,
+        mutation: Mutex<Mutation>,
+    }
+
+    impl Fake {
+        fn reads_as(&self, reading: Result<InstanceReading, CloudError>) {
+            *self.reading.lock().expect("no test panicked") = reading;
+        }
+
+        fn changes_as(&self, mutation: Mutation) {
+            *self.mutation.lock().expect("no test panicked") = mutation;
+        }
+
+        fn reads(&self) -> usize {
+            self.reads.load(Ordering::Relaxed)
+        }
+
+        fn change(&self) -> BoxFuture<'_, Mutation> {
+            let answer = self.mutation.lock().expect("no test panicked").clone();
+            Box::pin(async move { answer })
+        }
+    }
+
+    impl Cloud for Arc<Fake> {
+        fn read_instance(&self) -> BoxFuture<'_, Result<InstanceReading, CloudError>> {
+            Box::pin(async move {
+                self.reads.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                self.reading.lock().expect("no test panicked").clone()
+            })
+        }
+
+        fn create<'a>(&'a self, _: &'a AttemptId, _: NewAccount<'a>) -> BoxFuture<'a, Mutation> {
+            self.change()
+        }
+
+        fn set_password<'a>(&'a self, _: &'a AttemptId, _: &'a Username, _: &'a SecretText) -> BoxFuture<'a, Mutation> {
+            self.change()
+        }
+
+        fn set_access<'a>(&'a self, _: &'a AttemptId, _: &'a Username, _: &'a Access) -> BoxFuture<'a, Mutation> {
+            self.change()
+        }
+
+        fn delete<'a>(&'a self, _: &'a AttemptId, _: &'a Username) -> BoxFuture<'a, Mutation> {
+            self.change()
+        }
+
+        fn job_scope(&self) -> &'static str {
+            "zone"
+        }
+
+        fn jobs<'a>(&'a self, _: &'a [JobId]) -> BoxFuture<'a, Result<Vec<Job>, CloudError>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn find_job<'a>(&'a self, _: &'a LostCall) -> BoxFuture<'a, Result<Option<Job>, CloudError>> {
+            Box::pin(async { Ok(None) })
+        }
+    }
+
+    fn connected() -> (Arc<Fake>, Connection) {
+        let fake = Arc::new(Fake {
+            reads: AtomicUsize::new(0),
+            reading: Mutex::new(Ok(listing(&[]))),
+            mutation: Mutex::new(Ok(Accepted::Done)),
+        });
+        let budget = Arc::new(Budget::new(Rate { per_second: 100.0, burst: 100 }, Instant::now()));
+        let breaker = Breaker::new(Duration::from_secs(1), LONGEST_PAUSE);
+        let credential =
+            Credential::new(ProviderKind::HuaweiCloud, "digest".to_owned(), budget, breaker, LONGEST_PAUSE);
+        let connection = Connection::new(
+            ProviderKind::HuaweiCloud,
+            InstanceKey::new("key-1"),
+            Arc::new(credential),
+            (Arc::new(Queue::new(Duration::from_secs(900))), Arc::new(DeleteLimit::new(None))),
+            Box::new(fake.clone()),
+            Duration::from_secs(3),
+        );
+        (fake, connection)
+    }
+
+    fn listing(usernames: &[&str]) -> InstanceReading {
+        let account =
+            |name: &&str| Account { username: Username::new(*name), access: Access::default(), built_in: false };
+        InstanceReading { accounts: Some(usernames.iter().map(account).collect()), ..InstanceReading::default() }
+    }
+
+    fn error(class: ErrorClass) -> CloudError {
+        CloudError::new(class, "why")
+    }
+
+    async fn create(connection: &Connection, name: &str) -> Mutation {
+        let (username, password) = (Username::new(name), SecretText::new("secret"));
+        let account = NewAccount { username: &username, password: &password, access: &Access::default() };
+        connection.create(&AttemptId::new("attempt"), account).await
+    }
+
+    async fn turn(connection: &Connection) -> Turn {
+        let waiter = Waiter { id: "1".to_owned(), group: "team".to_owned(), wake: Arc::new(|| {}) };
+        connection.take_turn(CallKind::Create, &waiter).await
+    }
+
+    fn seconds_until(delay: Option<Delay>) -> i64 {
+        match delay {
+            Some(Delay::NotBefore(at)) => (at + Duration::from_millis(500)).duration_since(Timestamp::now()).as_secs(),
+            other => panic!("not held back: {other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fifty_users_who_ask_at_once_share_one_read() {
+        let (fake, connection) = connected();
+        fake.reads_as(Ok(listing(&["user-7"])));
+        let asked_from = Timestamp::now();
+        let names: Vec<_> = (0..50).map(|n| Username::new(format!("user-{n}"))).collect();
+        let seen = join_all(names.iter().map(|name| connection.account(name, asked_from))).await;
+        let found: Vec<_> = seen.into_iter().map(|seen| seen.expect("a list").account.is_some()).collect();
+        assert_eq!(found.iter().filter(|found| **found).count(), 1);
+        assert!(found[7]);
+        assert_eq!(fake.reads(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newer_list_is_not_asked_for_before_the_last_is_five_seconds_old() {
+        let (fake, connection) = connected();
+        let first = connection.reading(Timestamp::now()).await.expect("a reading");
+        let newer = first.asked_at + Duration::from_nanos(1);
+        let delay = connection.reading(newer).await.err();
+        assert_eq!(delay, Some(Delay::NotBefore(first.asked_at + Duration::from_secs(5))));
+        assert_eq!(connection.reading(first.asked_at).await.expect("the same").asked_at, first.asked_at);
+        assert_eq!(fake.reads(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn own_confirmed_changes_are_laid_over_a_list_that_lags() {
+        let (fake, connection) = connected();
+        fake.reads_as(Ok(listing(&["old"])));
+        let began = Timestamp::now();
+        create(&connection, "new").await.expect("created");
+        connection.delete(&AttemptId::new("attempt"), &Username::new("old")).await.expect("deleted");
+        for (name, there) in [("new", true), ("old", false)] {
+            let seen = connection.account(&Username::new(name), began).await.expect("a list");
+            assert_eq!(seen.account.is_some(), there, "{name}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn change_that_is_not_confirmed_is_not_laid_over_a_list() {
+        let (fake, connection) = connected();
+        let began = Timestamp::now();
+        let outcomes = [
+            Ok(Accepted::Job(JobId::new("j-1"))),
+            Err(CallError::Unknown(error(ErrorClass::Rejected))),
+            Err(CallError::NotApplied(error(ErrorClass::Rejected))),
+        ];
+        for outcome in outcomes {
+            fake.changes_as(outcome.clone());
+            assert_eq!(create(&connection, "new").await, outcome);
+        }
+        assert_eq!(connection.account(&Username::new("new"), began).await.expect("a list").account, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pause_that_concerns_the_credential_holds_back_reads_and_changes() {
+        for class in [ErrorClass::Throttled, ErrorClass::AccessDenied] {
+            let (fake, connection) = connected();
+            let denied = error(class).with_pause(Duration::from_secs(60));
+            fake.reads_as(Err(denied.clone()));
+            assert_eq!(connection.reading(Timestamp::now()).await.err(), Some(Delay::Failed(denied)));
+            assert_eq!(seconds_until(connection.reading(Timestamp::now()).await.err()), 60);
+            match turn(&connection).await {
+                Turn::NotBefore(at) => assert_eq!(seconds_until(Some(Delay::NotBefore(at))), 60),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(fake.reads(), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pause_of_a_busy_instance_concerns_nobody_else_and_no_pause_is_endless() {
+        let (fake, connection) = connected();
+        let hour = Duration::from_secs(3600);
+        fake.changes_as(Err(CallError::NotApplied(error(ErrorClass::InstanceBusy).with_pause(hour))));
+        create(&connection, "new").await.expect_err("busy");
+        assert_eq!(turn(&connection).await, Turn::Ours);
+        fake.changes_as(Err(CallError::NotApplied(error(ErrorClass::Throttled).with_pause(hour))));
+        create(&connection, "new").await.expect_err("throttled");
+        assert_eq!(seconds_until(connection.reading(Timestamp::now()).await.err()), 600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cloud_that_does_not_answer_is_left_alone_until_a_read_is_answered() {
+        let (fake, connection) = connected();
+        fake.reads_as(Err(error(ErrorClass::Unavailable)));
+        fake.changes_as(Err(CallError::Unknown(error(ErrorClass::Unavailable))));
+        for _ in 0..4 {
+            connection.reading(Timestamp::now()).await.err().expect("down");
+        }
+        assert!(!connection.credential.breaker.is_open());
+        create(&connection, "new").await.expect_err("down");
+        assert!(connection.credential.breaker.is_open());
+        assert_eq!(seconds_until(connection.reading(Timestamp::now()).await.err()), 1);
+        assert!(matches!(turn(&connection).await, Turn::NotBefore(_)));
+        assert_eq!(fake.reads(), 4);
+
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(matches!(turn(&connection).await, Turn::NotBefore(_)), "the probe, a read, is not answered");
+        assert_eq!(fake.reads(), 5);
+
+        fake.reads_as(Ok(listing(&[])));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(turn(&connection).await, Turn::Ours, "a change that is wanted sends the probe ahead");
+        assert!(!connection.credential.breaker.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusal_is_an_answer_too() {
+        let (fake, connection) = connected();
+        for class in [ErrorClass::Unavailable, ErrorClass::Rejected, ErrorClass::Unavailable] {
+            fake.reads_as(Err(error(class)));
+            for _ in 0..4 {
+                connection.reading(Timestamp::now()).await.err().expect("refused");
+            }
+        }
+        assert!(!connection.credential.breaker.is_open());
+    }
+}
