@@ -1,5 +1,15 @@
 //! Pure policy: no Kubernetes client, no HTTP, no runtime, no clock.
 
+pub mod backoff;
+pub mod desired;
+pub mod instance;
+pub mod journal;
 pub mod names;
 pub mod operator_key;
+pub mod origin;
+pub mod password;
+pub mod plan;
+pub mod report;
 pub mod secret;
+pub mod seen;
+pub mod target;

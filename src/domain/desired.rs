@@ -1,0 +1,174 @@
+//! What a `ClickHouseUser` asks for, with every default resolved and every name typed.
+
+use jiff::Timestamp;
+
+use super::names::{Uid, Username};
+use crate::{
+    api::user::{AdoptionPolicy, ClickHouseUser, DeletionPolicy, InstanceKind, UpdatePolicy},
+    provider::contract::WantedAccess,
+};
+
+/// Where the password comes from, always in the user's own namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordSource {
+    /// Name of the Secret.
+    pub secret: String,
+    /// Key in its data.
+    pub key: String,
+    /// `passwordSecretRef.revision`: a change sends the password again. Empty and absent are the same.
+    pub revision: Option<String>,
+}
+
+/// The manifest, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// `metadata.uid`
+    pub uid: Uid,
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.generation`
+    pub generation: i64,
+    /// `metadata.creationTimestamp`
+    pub created_at: Timestamp,
+    /// `metadata.deletionTimestamp`
+    pub deleted_at: Option<Timestamp>,
+    /// `spec.suspend`
+    pub suspend: bool,
+    /// `spec.deletionPolicy: Retain`
+    pub retain: bool,
+    /// Which kind of instance object is meant.
+    pub instance_kind: InstanceKind,
+    /// Its name.
+    pub instance_name: String,
+    /// The account.
+    pub username: Username,
+    /// The access asked for.
+    pub access: WantedAccess,
+    /// The password's source.
+    pub password: PasswordSource,
+    /// A field whose wish this version cannot fulfil: its path and value.
+    pub unsupported: Option<&'static str>,
+}
+
+impl Desired {
+    /// Reads the manifest. `None` for an object the API server has not given a uid and a namespace, which none it
+    /// serves lacks.
+    pub fn of(user: &ClickHouseUser) -> Option<Self> {
+        let (metadata, spec) = (&user.metadata, &user.spec);
+        let name = metadata.name.clone()?;
+        Some(Self {
+            uid: Uid::new(metadata.uid.clone()?),
+            namespace: metadata.namespace.clone()?,
+            generation: metadata.generation.unwrap_or_default(),
+            created_at: metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            deleted_at: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            suspend: spec.suspended(),
+            retain: spec.deletion_policy() == DeletionPolicy::Retain,
+            instance_kind: spec.instance_ref.kind(),
+            instance_name: spec.instance_ref.name.clone(),
+            username: user.username(),
+            access: WantedAccess {
+                allowed_hosts: spec.allowed_hosts.clone(),
+                databases: spec.databases.clone(),
+                permission: spec.permission,
+            },
+            password: PasswordSource {
+                secret: spec.password_secret_ref.name.clone(),
+                key: spec.password_secret_ref.key().to_owned(),
+                revision: Some(spec.password_secret_ref.revision().to_owned()).filter(|revision| !revision.is_empty()),
+            },
+            unsupported: unsupported(user),
+            name,
+        })
+    }
+
+    /// When the present wish came up: what waits since then is told to people after a while.
+    pub fn since(&self) -> Timestamp {
+        self.deleted_at.unwrap_or(self.created_at)
+    }
+}
+
+/// The first field whose wish this version does not fulfil. Refused rather than ignored: a manifest must not promise
+/// what nobody does.
+fn unsupported(user: &ClickHouseUser) -> Option<&'static str> {
+    let spec = &user.spec;
+    [
+        (spec.update_policy() == UpdatePolicy::Recreate, "spec.updatePolicy: Recreate"),
+        (spec.adoption_policy() == AdoptionPolicy::Adopt, "spec.adoptionPolicy: Adopt"),
+        (spec.connection_secret.is_some(), "spec.connectionSecret"),
+        (spec.expires_at.is_some(), "spec.expiresAt"),
+    ]
+    .into_iter()
+    .find_map(|(asked, field)| asked.then_some(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn user(extra: &Value) -> ClickHouseUser {
+        let mut spec = json!({"instanceRef": {"name": "instance"}, "passwordSecretRef": {"name": "password"}});
+        for (field, value) in extra.as_object().expect("fields") {
+            spec[field] = value.clone();
+        }
+        let mut user = ClickHouseUser::new("reporting", serde_json::from_value(spec).expect("a manifest"));
+        user.metadata.uid = Some("uid-1".to_owned());
+        user.metadata.namespace = Some("team".to_owned());
+        user
+    }
+
+    fn desired(extra: &Value) -> Desired {
+        Desired::of(&user(extra)).expect("an object of the API server")
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let desired = desired(&json!({}));
+        assert_eq!(desired.username, Username::new("reporting"));
+        assert_eq!(desired.instance_kind, InstanceKind::ClickHouseInstance);
+        let password = PasswordSource { secret: "password".to_owned(), key: "password".to_owned(), revision: None };
+        assert_eq!(desired.password, password);
+        assert_eq!(desired.access, WantedAccess::default());
+        assert_eq!((desired.suspend, desired.retain, desired.unsupported), (false, false, None));
+    }
+
+    #[test]
+    fn empty_revision_is_none() {
+        let reference = |revision: &str| json!({"passwordSecretRef": {"name": "password", "revision": revision}});
+        assert_eq!(desired(&reference("")).password.revision, None);
+        assert_eq!(desired(&reference("2")).password.revision, Some("2".to_owned()));
+    }
+
+    #[test]
+    fn each_wish_that_this_version_does_not_fulfil_is_named() {
+        let table = [
+            (json!({"updatePolicy": "Recreate"}), Some("spec.updatePolicy: Recreate")),
+            (json!({"adoptionPolicy": "Adopt"}), Some("spec.adoptionPolicy: Adopt")),
+            (json!({"connectionSecret": {"name": "connection"}}), Some("spec.connectionSecret")),
+            (json!({"expiresAt": "2027-01-01T00:00:00Z"}), Some("spec.expiresAt")),
+            (json!({"updatePolicy": "InPlace", "adoptionPolicy": "Never"}), None),
+        ];
+        for (extra, field) in table {
+            assert_eq!(desired(&extra).unsupported, field, "{extra}");
+        }
+    }
+
+    #[test]
+    fn object_that_the_api_server_has_not_taken_is_not_read() {
+        let mut nameless = user(&json!({}));
+        nameless.metadata.uid = None;
+        assert_eq!(Desired::of(&nameless), None);
+    }
+
+    #[test]
+    fn wish_of_a_deleted_object_counts_from_its_deletion() {
+        let created = Desired { created_at: Timestamp::UNIX_EPOCH, ..desired(&json!({})) };
+        assert_eq!(created.since(), Timestamp::UNIX_EPOCH);
+        let later = Timestamp::from_second(100).expect("a time");
+        assert_eq!(Desired { deleted_at: Some(later), ..created }.since(), later);
+    }
+}

@@ -1,0 +1,8 @@
+//! What the plan must do: situation by situation, and as properties of whole lives in a small simulated world.
+
+mod create;
+mod delete;
+mod fixture;
+mod lives;
+mod settled;
+mod world;

@@ -1,0 +1,387 @@
+//! From a verdict to what people see: status, and an Event for each distinct happening.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    desired::Desired,
+    journal::SecretVersion,
+    names::{Fingerprint, KeyId},
+    plan::{AccountChange, QUIET_FOR, Release, Verdict, whole_seconds},
+    seen::{InstanceSeen, Seen},
+};
+use crate::api::{
+    NEVER_OBSERVED,
+    conditions::{self, Companion, ConditionStatus, ReadySummary, Reason},
+    user::{AppliedAccess, AppliedPassword, ClickHouseUserStatus, StatusError},
+};
+
+/// What a pass leaves behind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The status to write; `None` where its meaning has not changed.
+    pub status: Option<ClickHouseUserStatus>,
+    /// The Event to publish, where something happened that people should know.
+    pub event: Option<Notice>,
+}
+
+/// An Event in the words of the domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Something a human should look at.
+    pub warning: bool,
+    /// The same word as the condition's reason.
+    pub reason: &'static str,
+    /// One sentence.
+    pub note: String,
+}
+
+/// What to write after a pass that ended with `verdict`. `old` is the status as last read or written.
+pub fn report(
+    old: Option<&ClickHouseUserStatus>,
+    desired: &Desired,
+    seen: &Seen,
+    verdict: &Verdict,
+    key_id: &KeyId,
+    now: Timestamp,
+) -> Report {
+    let unwritten = Report { status: None, event: None };
+    let mine = old.filter(|status| status.uid.as_ref() == Some(&desired.uid));
+    // A short wait of our own making is not worth a write; it ends by itself.
+    if verdict.quiet && now < desired.since() + QUIET_FOR {
+        return unwritten;
+    }
+    let mut status = mine.cloned().unwrap_or_default();
+    status.uid = Some(desired.uid.clone());
+    let summary = ReadySummary { reason: verdict.reason, message: verdict.message.clone() };
+    status.conditions = conditions::conditions(&status.conditions, &summary, desired.generation, now);
+    if verdict.reason == Reason::Suspended {
+        // Nothing was looked at: Ready and observedGeneration stay what they were.
+        status.observed_generation.get_or_insert(NEVER_OBSERVED);
+    } else {
+        status.observed_generation = Some(desired.generation);
+        status.error = verdict.error.as_ref().map(|error| StatusError {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            retryable: verdict.reason.companion() != Some(Companion::Stalled),
+        });
+        if status.applied.is_none() {
+            status.username = Some(desired.username.clone());
+            if let InstanceSeen::Present(facts) = &seen.instance {
+                status.provider = Some(facts.provider);
+                status.instance_key = Some(facts.key.clone());
+            }
+        }
+    }
+    if let Some(operation) = &verdict.operation {
+        status.job_id = match (&verdict.job_id, &status.operation) {
+            (None, Some(before)) if before.id == operation.id => status.job_id,
+            (job_id, _) => job_id.clone(),
+        };
+        status.operation = Some(operation.clone());
+    }
+    match &verdict.account {
+        AccountChange::Keep => {}
+        AccountChange::Confirmed(access, password) => {
+            status.applied = Some(AppliedAccess::from(access.clone()));
+            if let Some((secret, fingerprint)) = password {
+                status.password = Some(applied_password(secret, fingerprint, key_id, now));
+            }
+        }
+        AccountChange::SameSecret(secret) => {
+            if let Some(password) = &mut status.password {
+                password.secret_name = Some(secret.name.clone());
+                password.secret_uid = Some(secret.uid.clone());
+                password.secret_resource_version = Some(secret.resource_version.clone());
+            }
+        }
+    }
+    let event = notice(mine, &status, verdict);
+    Report { status: (old != Some(&status)).then_some(status), event }
+}
+
+/// The Event for a user that is released while its account stays, or may stay, in the cloud.
+pub fn left_behind(desired: &Desired, release: &Release) -> Option<Notice> {
+    let account = &desired.username;
+    match release {
+        Release::NothingLeft => None,
+        Release::Retained => Some(Notice {
+            warning: false,
+            reason: "AccountRetained",
+            note: format!("Account {account} stays in the cloud: spec.deletionPolicy is Retain."),
+        }),
+        Release::Orphaned(why) => Some(Notice {
+            warning: true,
+            reason: "AccountOrphaned",
+            note: format!("Account {account} may be left behind in the cloud: {why}. Check it in the cloud console."),
+        }),
+    }
+}
+
+/// An Event where reason or message of the outcome is new; steps on the way to it are told by status alone.
+fn notice(old: Option<&ClickHouseUserStatus>, new: &ClickHouseUserStatus, verdict: &Verdict) -> Option<Notice> {
+    let said = |status: &ClickHouseUserStatus| {
+        let of =
+            |type_: &str| conditions::find(&status.conditions, type_).map(|it| (it.reason.clone(), it.message.clone()));
+        (of(conditions::READY), of(Companion::Suspended.as_str()))
+    };
+    if old.map(said) == Some(said(new)) {
+        return None;
+    }
+    let warning = verdict.reason.ready() == ConditionStatus::False || verdict.error.is_some();
+    Some(Notice { warning, reason: verdict.reason.as_str(), note: verdict.message.clone() })
+}
+
+fn applied_password(
+    secret: &SecretVersion,
+    fingerprint: &Fingerprint,
+    key_id: &KeyId,
+    now: Timestamp,
+) -> AppliedPassword {
+    AppliedPassword {
+        secret_name: Some(secret.name.clone()),
+        secret_uid: Some(secret.uid.clone()),
+        secret_resource_version: Some(secret.resource_version.clone()),
+        revision: secret.revision.clone(),
+        key_id: key_id.clone(),
+        fingerprint: fingerprint.clone(),
+        applied_at: Some(Time(whole_seconds(now))),
+        verified_at: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        api::user::{ClickHouseUser, Operation, OperationKind, OperationState},
+        domain::{
+            names::{AttemptId, InstanceKey, JobId, Uid},
+            plan::Recheck,
+            seen::InstanceFacts,
+        },
+        provider::contract::{Access, CloudError, ErrorClass, ProviderKind},
+    };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).expect("a small number of seconds")
+    }
+
+    fn desired() -> Desired {
+        let spec = serde_json::from_value(serde_json::json!({
+            "instanceRef": {"name": "instance"},
+            "passwordSecretRef": {"name": "password"},
+        }));
+        let mut user = ClickHouseUser::new("reporting", spec.expect("a manifest"));
+        user.metadata.uid = Some("uid-1".to_owned());
+        user.metadata.namespace = Some("team".to_owned());
+        user.metadata.generation = Some(1);
+        user.metadata.creation_timestamp = Some(Time(at(0)));
+        Desired::of(&user).expect("an object of the API server")
+    }
+
+    fn seen(key: &str) -> Seen {
+        Seen {
+            instance: InstanceSeen::Present(InstanceFacts {
+                key: InstanceKey::new(key),
+                provider: ProviderKind::QingCloud,
+                state: None,
+                held: true,
+                terminating: false,
+                connected: true,
+            }),
+            ..Seen::default()
+        }
+    }
+
+    fn verdict(reason: Reason, message: &str) -> Verdict {
+        Verdict {
+            reason,
+            message: message.to_owned(),
+            error: None,
+            operation: None,
+            job_id: None,
+            account: AccountChange::Keep,
+            recheck: Recheck::OnChange,
+            quiet: false,
+        }
+    }
+
+    fn operation(id: &str, state: OperationState) -> Operation {
+        Operation {
+            id: AttemptId::new(id),
+            kind: OperationKind::Create,
+            phase: None,
+            state,
+            started_at: Time(at(0)),
+            finished_at: None,
+            attempts: 1,
+        }
+    }
+
+    fn secret(resource_version: &str) -> SecretVersion {
+        SecretVersion {
+            name: "password".to_owned(),
+            uid: Uid::new("secret-uid"),
+            resource_version: resource_version.to_owned(),
+            revision: None,
+        }
+    }
+
+    fn confirmed() -> Verdict {
+        let password = Some((secret("1"), Fingerprint::new("f")));
+        Verdict {
+            account: AccountChange::Confirmed(Access::default(), password),
+            ..verdict(Reason::AccountReady, "It is there.")
+        }
+    }
+
+    fn write(old: Option<&ClickHouseUserStatus>, verdict: &Verdict, seconds: i64) -> Report {
+        report(old, &desired(), &seen("key-1"), verdict, &KeyId::new("key"), at(seconds))
+    }
+
+    fn written(old: Option<&ClickHouseUserStatus>, verdict: &Verdict, seconds: i64) -> ClickHouseUserStatus {
+        write(old, verdict, seconds).status.expect("a status to write")
+    }
+
+    fn reason_of_ready(status: &ClickHouseUserStatus) -> &str {
+        &conditions::find(&status.conditions, conditions::READY).expect("Ready is always there").reason
+    }
+
+    #[test]
+    fn same_outcome_is_neither_written_nor_announced_again() {
+        let waiting = verdict(Reason::WaitingForSecret, "Waiting.");
+        let first = write(None, &waiting, 10);
+        assert_eq!(first.event.as_ref().map(|it| it.reason), Some("WaitingForSecret"));
+        let again = write(first.status.as_ref(), &waiting, 500);
+        assert_eq!(again, Report { status: None, event: None });
+    }
+
+    #[test]
+    fn new_reason_or_message_is_written_and_announced_once() {
+        let old = written(None, &verdict(Reason::WaitingForSecret, "Waiting for a."), 10);
+        for next in [verdict(Reason::WaitingForSecret, "Waiting for b."), verdict(Reason::InvalidSpec, "Wrong.")] {
+            let report = write(Some(&old), &next, 20);
+            assert_eq!(report.event.map(|it| it.note), Some(next.message.clone()));
+            assert!(report.status.is_some());
+        }
+    }
+
+    #[test]
+    fn event_warns_of_what_went_wrong_only() {
+        let error = Some(CloudError::new(ErrorClass::Throttled, "slow down"));
+        let throttled = Verdict { error, ..verdict(Reason::Throttled, "slow down") };
+        let table = [(confirmed(), false), (verdict(Reason::InvalidSpec, "Wrong."), true), (throttled, true)];
+        for (verdict, warning) in table {
+            assert_eq!(write(None, &verdict, 10).event.map(|it| it.warning), Some(warning), "{:?}", verdict.reason);
+        }
+    }
+
+    #[test]
+    fn quiet_wait_is_written_only_after_two_minutes() {
+        let quiet = Verdict { quiet: true, ..verdict(Reason::Creating, "Waiting for a turn.") };
+        assert_eq!(write(None, &quiet, 119), Report { status: None, event: None });
+        assert_eq!(reason_of_ready(&written(None, &quiet, 120)), "Creating");
+    }
+
+    #[test]
+    fn quiet_wait_of_a_deletion_counts_from_the_deletion() {
+        let deleted = Desired { deleted_at: Some(at(1000)), ..desired() };
+        let quiet = Verdict { quiet: true, ..verdict(Reason::Deleting, "Waiting for a turn.") };
+        let write = |seconds| report(None, &deleted, &seen("key-1"), &quiet, &KeyId::new("key"), at(seconds)).status;
+        assert_eq!(write(1119), None);
+        assert!(write(1120).is_some());
+    }
+
+    #[test]
+    fn job_stays_with_its_attempt_and_goes_with_the_next() {
+        let step = |id: &str, state, job: Option<&str>| Verdict {
+            operation: Some(operation(id, state)),
+            job_id: job.map(JobId::new),
+            ..verdict(Reason::JobRunning, "Running.")
+        };
+        let running = written(None, &step("a", OperationState::Running, Some("j-1")), 10);
+        assert_eq!(running.job_id, Some(JobId::new("j-1")));
+        let same = written(Some(&running), &step("a", OperationState::Succeeded, None), 20);
+        assert_eq!(same.job_id, Some(JobId::new("j-1")));
+        let next = written(Some(&same), &step("b", OperationState::Unknown, None), 30);
+        assert_eq!(next.job_id, None);
+        let without = written(Some(&running), &verdict(Reason::InvalidSpec, "Wrong."), 40);
+        assert_eq!((without.job_id, without.operation), (running.job_id, running.operation));
+    }
+
+    #[test]
+    fn suspended_keeps_what_was_known_and_the_generation_it_was_known_for() {
+        let ready = written(None, &confirmed(), 10);
+        let suspended = verdict(Reason::Suspended, "Suspended.");
+        let later = Desired { generation: 2, ..desired() };
+        let report = report(Some(&ready), &later, &seen("key-2"), &suspended, &KeyId::new("key"), at(20));
+        let status = report.status.expect("a status to write");
+        assert_eq!(reason_of_ready(&status), "AccountReady");
+        assert_eq!(status.observed_generation, Some(1));
+        assert_eq!((&status.applied, &status.instance_key), (&ready.applied, &ready.instance_key));
+        assert_eq!(report.event.map(|it| it.reason), Some("Suspended"));
+        assert_eq!(written(None, &suspended, 20).observed_generation, Some(NEVER_OBSERVED));
+    }
+
+    #[test]
+    fn confirmed_account_is_recorded_with_its_password_and_keeps_its_instance() {
+        let status = written(None, &confirmed(), 10);
+        assert!(status.applied.is_some());
+        let password = status.password.as_ref().expect("a password");
+        assert_eq!((&password.fingerprint, &password.key_id), (&Fingerprint::new("f"), &KeyId::new("key")));
+        assert_eq!(password.applied_at, Some(Time(at(10))));
+        let moved = verdict(Reason::InstanceChanged, "Another instance.");
+        let report = report(Some(&status), &desired(), &seen("key-2"), &moved, &KeyId::new("key"), at(20));
+        assert_eq!(report.status.expect("a status to write").instance_key, Some(InstanceKey::new("key-1")));
+    }
+
+    #[test]
+    fn same_password_at_a_new_version_changes_the_version_and_nothing_else() {
+        let old = written(None, &confirmed(), 10);
+        let noted = Verdict {
+            account: AccountChange::SameSecret(secret("2")),
+            ..verdict(Reason::AccountReady, "It is there.")
+        };
+        let report = write(Some(&old), &noted, 20);
+        let mut expected = old;
+        expected.password.as_mut().expect("a password").secret_resource_version = Some("2".to_owned());
+        assert_eq!(report, Report { status: Some(expected), event: None });
+    }
+
+    #[test]
+    fn error_is_shown_with_its_code_while_it_stands_in_the_way() {
+        let error = CloudError::new(ErrorClass::AccessDenied, "denied").with_code("1400");
+        let denied = Verdict { error: Some(error), ..verdict(Reason::AccessDenied, "1400: denied") };
+        let status = written(None, &denied, 10);
+        let expected = StatusError { code: Some("1400".to_owned()), message: "denied".to_owned(), retryable: false };
+        assert_eq!(status.error, Some(expected));
+        assert_eq!(written(Some(&status), &confirmed(), 20).error, None);
+    }
+
+    #[test]
+    fn status_of_another_object_of_the_same_name_is_not_continued() {
+        let mut foreign = written(None, &confirmed(), 10);
+        foreign.uid = Some(Uid::new("uid-0"));
+        let status = written(Some(&foreign), &verdict(Reason::WaitingForSecret, "Waiting."), 20);
+        assert_eq!((status.applied, status.password, status.uid), (None, None, Some(Uid::new("uid-1"))));
+    }
+
+    #[test]
+    fn times_have_whole_seconds_as_the_api_server_keeps_them() {
+        let now = at(10) + Duration::from_millis(999);
+        let report = report(None, &desired(), &seen("key-1"), &confirmed(), &KeyId::new("key"), now);
+        let password = report.status.and_then(|it| it.password).expect("a password");
+        assert_eq!(password.applied_at, Some(Time(at(10))));
+    }
+
+    #[test]
+    fn released_object_tells_of_the_account_that_stays() {
+        let told = |release| left_behind(&desired(), &release).map(|it| (it.warning, it.reason));
+        assert_eq!(told(Release::NothingLeft), None);
+        assert_eq!(told(Release::Retained), Some((false, "AccountRetained")));
+        assert_eq!(told(Release::Orphaned("why".to_owned())), Some((true, "AccountOrphaned")));
+    }
+}

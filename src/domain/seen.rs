@@ -1,0 +1,173 @@
+//! What a pass knows: first from the object and the shared state, then from what each step showed. `Option::None` is
+//! "not asked yet", never "absent".
+
+use super::{
+    journal::{Intent, SecretVersion},
+    names::{Fingerprint, InstanceKey, JobId, KeyId, Uid},
+};
+use crate::{
+    api::{
+        NEVER_OBSERVED,
+        conditions::{self, ConditionStatus, Reason},
+        user::{ClickHouseUserStatus, Operation},
+    },
+    provider::contract::{
+        Accepted, Access, AccountSeen, CallError, CallKind, Delay, JobSeen, ProviderKind, Refusal, Turn,
+    },
+};
+
+/// Everything a plan may look at beside the manifest.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The finalizer `chuser.dev/account` is on the object.
+    pub finalizer: bool,
+    /// The journal entry, if it is ours and intact.
+    pub intent: Option<Intent>,
+    /// What status says, if it was written for this object (`status.uid`).
+    pub record: Record,
+    /// The instance object the manifest names.
+    pub instance: InstanceSeen,
+    /// The password Secret's version, from its metadata alone.
+    pub secret: SecretSeen,
+    /// The password, read in this pass.
+    pub password: Option<PasswordSeen>,
+    /// The account list, read or reused in this pass.
+    pub account: Option<Result<AccountSeen, Delay>>,
+    /// The job that was asked for in this pass.
+    pub job: Option<Result<JobSeen, Delay>>,
+    /// Whether it is our turn to change something on the instance.
+    pub turn: Option<Turn>,
+    /// The changing call of this pass.
+    pub call: Option<CallSeen>,
+    /// The finalizer was taken off in this pass.
+    pub released: bool,
+}
+
+/// The part of status that decisions rest on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// The instance the account was made on.
+    pub instance_key: Option<InstanceKey>,
+    /// There only while the account is ours: the access in force.
+    pub applied: Option<Access>,
+    /// The password in force.
+    pub password: Option<RecordedPassword>,
+    /// The last operation.
+    pub operation: Option<Operation>,
+    /// Its job.
+    pub job_id: Option<JobId>,
+    /// The generation it was written for.
+    pub observed_generation: i64,
+    /// The generation that `Ready` was true for, while it is.
+    pub ready_generation: Option<i64>,
+}
+
+/// Which password is in force, without telling it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedPassword {
+    /// The Secret's version it came from.
+    pub secret: SecretVersion,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Under which operator key.
+    pub key_id: KeyId,
+}
+
+/// The instance object, and how its cloud instance was last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum InstanceSeen {
+    /// No such object.
+    #[default]
+    Missing,
+    /// A kind this version does not serve.
+    NotServed,
+    /// The object is there.
+    Present(InstanceFacts),
+}
+
+/// What is known of an instance object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceFacts {
+    /// Which cloud instance it means.
+    pub key: InstanceKey,
+    /// On which cloud.
+    pub provider: ProviderKind,
+    /// Reason and message of its `Ready` condition; `None` before the first look.
+    pub state: Option<(Reason, String)>,
+    /// It carries the finalizer `chuser.dev/in-use`.
+    pub held: bool,
+    /// It is being deleted: serves its users, takes no new ones.
+    pub terminating: bool,
+    /// A credential is in hand, so calls can be made.
+    pub connected: bool,
+}
+
+/// The password Secret, by metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SecretSeen {
+    /// There is none of that name.
+    #[default]
+    Missing,
+    /// `metadata.uid` and `metadata.resourceVersion`.
+    Present {
+        /// `metadata.uid`
+        uid: Uid,
+        /// `metadata.resourceVersion`
+        resource_version: String,
+    },
+}
+
+/// The password, examined by the one who read it; the text itself is not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PasswordSeen {
+    /// Secret or key is not there: which, in words.
+    Missing(String),
+    /// The API server did not give it: why, in words.
+    Unreadable(String),
+    /// There, and the cloud would refuse it.
+    Refused(SecretVersion, Fingerprint, Refusal),
+    /// There, and the cloud's rules allow it.
+    Usable(SecretVersion, Fingerprint),
+}
+
+/// A changing call and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallSeen {
+    /// What was asked for.
+    pub kind: CallKind,
+    /// What came of it.
+    pub outcome: Result<Accepted, CallError>,
+}
+
+impl Record {
+    /// Reads status. A status written for another object of the same name proves nothing.
+    pub fn of(status: Option<&ClickHouseUserStatus>, uid: &Uid) -> Self {
+        let Some(status) = status.filter(|status| status.uid.as_ref() == Some(uid)) else {
+            return Self { observed_generation: NEVER_OBSERVED, ..Self::default() };
+        };
+        Self {
+            instance_key: status.instance_key.clone(),
+            applied: status.applied.clone().map(Access::from),
+            password: status.password.as_ref().and_then(recorded_password),
+            operation: status.operation.clone(),
+            job_id: status.job_id.clone(),
+            observed_generation: status.observed_generation.unwrap_or(NEVER_OBSERVED),
+            ready_generation: conditions::find(&status.conditions, conditions::READY)
+                .filter(|ready| ready.status == ConditionStatus::True.as_str())
+                .and_then(|ready| ready.observed_generation),
+        }
+    }
+}
+
+fn recorded_password(password: &crate::api::user::AppliedPassword) -> Option<RecordedPassword> {
+    Some(RecordedPassword {
+        secret: SecretVersion {
+            name: password.secret_name.clone()?,
+            uid: password.secret_uid.clone().unwrap_or_else(|| Uid::new("")),
+            resource_version: password.secret_resource_version.clone().unwrap_or_default(),
+            revision: password.revision.clone(),
+        },
+        fingerprint: password.fingerprint.clone(),
+        key_id: password.key_id.clone(),
+    })
+}
