@@ -1,0 +1,345 @@
+//! The one place where effects happen: performs the step that the plan names and notes what was seen.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::{context::Scope, index::Name};
+use crate::{
+    api::{
+        ACCOUNT_FINALIZER, IN_USE_FINALIZER, OPERATION_ANNOTATION,
+        conditions::Reason,
+        user::{ClickHouseUser, InstanceKind, OperationState},
+    },
+    domain::{
+        desired::Desired,
+        journal::{self, Intent, SecretVersion},
+        password::{self, Purpose},
+        plan::{AccountChange, Moment, Release, Step, Verdict},
+        report::{self, Report},
+        secret::SecretText,
+        seen::{CallSeen, InstanceFacts, InstanceSeen, PasswordSeen, Record, SecretSeen, Seen},
+    },
+    kubeio::KubeError,
+    ops::labels::OperationKind,
+    provider::{
+        connection::Connection,
+        contract::{CallError, CallKind, CloudError, ErrorClass, NewAccount},
+        queue::Waiter,
+    },
+};
+
+/// Tries to write a status that must not be lost, such as one with a job ID, against somebody else's writes.
+const STATUS_TRIES: usize = 3;
+
+/// Why a pass cannot go on.
+pub enum Interrupted {
+    /// The object is not what the plan saw any more.
+    Stale,
+    /// The API server failed or refused; what and how.
+    Failed(String),
+}
+
+/// A pass at work.
+pub struct Acting {
+    scope: Arc<Scope>,
+    user: Arc<ClickHouseUser>,
+    /// What the plan wants.
+    pub desired: Desired,
+    /// What the plan knows.
+    pub seen: Seen,
+    instance: Option<Name>,
+    connection: Option<Arc<Connection>>,
+    /// Read in this pass, gone with it.
+    password: Option<SecretText>,
+}
+
+impl Acting {
+    /// Gathers what is known without asking anybody.
+    pub fn begin(scope: Arc<Scope>, user: Arc<ClickHouseUser>, desired: Desired) -> Self {
+        let instance = (desired.instance_kind == InstanceKind::ClickHouseInstance)
+            .then(|| (desired.namespace.clone(), desired.instance_name.clone()));
+        let (facts, connection) = match &instance {
+            None => (InstanceSeen::NotServed, None),
+            Some(name) => instance_seen(&scope, name),
+        };
+        let annotation = user.annotations().get(OPERATION_ANNOTATION);
+        let seen = Seen {
+            finalizer: user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER),
+            intent: annotation.and_then(|text| journal::open(text, &desired.uid, &scope.context.key)),
+            record: Record::of(user.status.as_ref(), &desired.uid),
+            instance: facts,
+            secret: scope.secrets.get(&(desired.namespace.clone(), desired.password.secret.clone())),
+            ..Seen::default()
+        };
+        Self { scope, user, desired, seen, instance, connection, password: None }
+    }
+
+    /// Performs one step.
+    pub async fn perform(&mut self, step: Step, moment: &Moment<'_>) -> Result<(), Interrupted> {
+        match step {
+            Step::ReadPassword => self.read_password().await,
+            Step::ReadAccount(asked_from) => {
+                let connection = self.connection()?;
+                self.seen.account = Some(connection.account(&self.username(), asked_from).await);
+            }
+            Step::ReadJob(id) => self.seen.job = Some(self.connection()?.job(&id).await),
+            Step::FindJob(lost) => self.seen.job = Some(self.connection()?.find_job(&lost).await),
+            Step::TakeTurn(kind) => self.seen.turn = Some(self.connection()?.take_turn(kind, &self.waiter()).await),
+            Step::HoldInstance => self.hold_instance().await?,
+            Step::WriteIntent(intent) => self.write_intent(*intent).await?,
+            Step::RestoreFinalizer => {
+                let written = self.scope.context.kube.write_intent(&self.user, None).await;
+                self.wrote(written, "putting the finalizer back")?;
+            }
+            Step::Call(kind) => self.call(kind).await?,
+            Step::Release(release) => self.release(&release, moment.now).await?,
+            Step::Settle(_) | Step::Gone => {}
+        }
+        Ok(())
+    }
+
+    /// Writes what the pass came to, and frees or keeps the instance for the next.
+    pub async fn settle(&mut self, verdict: &Verdict, moment: &Moment<'_>) -> Result<(), Interrupted> {
+        let Report { status, event } = report::report(
+            self.user.status.as_ref(),
+            &self.desired,
+            &self.seen,
+            verdict,
+            &moment.key_id,
+            Timestamp::now(),
+        );
+        if let Some(status) = status {
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                match self.scope.context.kube.apply_user_status(&self.user, &status).await {
+                    // The status is ours alone, so what it says is still true of the newer object.
+                    Err(KubeError::Conflict) if tries < STATUS_TRIES => self.read_again().await?,
+                    written => break self.wrote(written, "writing status")?,
+                }
+            }
+        }
+        if let Some(notice) = event {
+            self.scope.context.announcer.happened(self.user.clone(), notice);
+        }
+        self.measure(verdict);
+        self.pass_turn_on(verdict);
+        Ok(())
+    }
+
+    /// The user is gone or holds nothing: frees what it held here.
+    pub fn leave(&self) {
+        self.scope.refusals.forget(&self.desired.uid);
+        if let Some(connection) = &self.connection {
+            connection.queue.forget(self.desired.uid.as_str(), Instant::now());
+        }
+        if let Some(instance) = &self.instance {
+            self.scope.wake_instance(instance);
+        }
+    }
+
+    fn username(&self) -> crate::domain::names::Username {
+        self.seen.intent.as_ref().map_or_else(|| self.desired.username.clone(), |intent| intent.username.clone())
+    }
+
+    async fn read_password(&mut self) {
+        let (source, context) = (&self.desired.password, &self.scope.context);
+        let InstanceSeen::Present(facts) = &self.seen.instance else {
+            self.seen.password = Some(PasswordSeen::Unreadable("The instance is not known yet.".to_owned()));
+            return;
+        };
+        let version = match &self.seen.secret {
+            SecretSeen::Present { resource_version, .. } => Some(resource_version.as_str()),
+            SecretSeen::Missing => None,
+        };
+        let read = context.kube.read_secret(&self.desired.namespace, &source.secret, version).await;
+        let (seen, text) = match read {
+            Err(KubeError::NotFound) => {
+                (PasswordSeen::Missing(format!("Secret {} to be created", source.secret)), None)
+            }
+            Err(error) => {
+                (PasswordSeen::Unreadable(format!("Secret {} cannot be read: {error}.", source.secret)), None)
+            }
+            Ok(secret) => {
+                let version = SecretVersion {
+                    name: source.secret.clone(),
+                    uid: secret.uid.clone(),
+                    resource_version: secret.resource_version.clone(),
+                    revision: source.revision.clone(),
+                };
+                let purpose = Purpose {
+                    instance: &facts.key,
+                    username: &self.desired.username,
+                    rules: facts.provider.rules(),
+                    key: &context.key,
+                };
+                password::examine(secret.get(&source.key), &source.key, version, &purpose)
+            }
+        };
+        self.seen.password = Some(seen);
+        self.password = text;
+    }
+
+    async fn hold_instance(&mut self) -> Result<(), Interrupted> {
+        let instance = self.instance.as_ref().and_then(|name| self.scope.instance(name));
+        let Some(instance) = instance else { return Err(Interrupted::Stale) };
+        match self.scope.context.kube.set_in_use(&instance, true).await {
+            Ok(written) => self.scope.written_instances.wrote(Arc::new(written)),
+            Err(KubeError::Conflict | KubeError::NotFound) => return Err(Interrupted::Stale),
+            Err(error) => return Err(Interrupted::Failed(format!("holding the instance failed: {error}"))),
+        }
+        if let InstanceSeen::Present(facts) = &mut self.seen.instance {
+            facts.held = true;
+        }
+        Ok(())
+    }
+
+    async fn write_intent(&mut self, intent: Intent) -> Result<(), Interrupted> {
+        let annotation = journal::seal(&intent, &self.scope.context.key);
+        let written = self.scope.context.kube.write_intent(&self.user, Some(&annotation)).await;
+        self.wrote(written, "writing the intent")?;
+        self.seen.intent = Some(intent);
+        Ok(())
+    }
+
+    async fn call(&mut self, kind: CallKind) -> Result<(), Interrupted> {
+        let connection = self.connection()?;
+        let Some(intent) = &self.seen.intent else { return Err(bug("a call without an intent")) };
+        if self.seen.call.is_some() {
+            return Err(bug("a second changing call in one pass"));
+        }
+        // Until its answer is heard, nobody knows what came of this call.
+        self.scope.refusals.forget(&self.desired.uid);
+        let outcome = match (kind, &self.password) {
+            (CallKind::Create, Some(password)) => {
+                let account = NewAccount { username: &intent.username, password, access: &intent.access };
+                connection.create(&intent.attempt, account).await
+            }
+            (CallKind::SetPassword, Some(password)) => {
+                connection.set_password(&intent.attempt, &intent.username, password).await
+            }
+            (CallKind::SetAccess, _) => connection.set_access(&intent.attempt, &intent.username, &intent.access).await,
+            (CallKind::Delete, _) => connection.delete(&intent.attempt, &intent.username).await,
+            (CallKind::Create | CallKind::SetPassword, None) => Err(CallError::NotApplied(CloudError::new(
+                ErrorClass::InvalidPassword,
+                "the password was not read in this pass",
+            ))),
+        };
+        if matches!(outcome, Err(CallError::NotApplied(_))) {
+            self.scope.refusals.heard_of(&self.desired.uid, &intent.attempt);
+        }
+        self.seen.call = Some(CallSeen { kind, outcome });
+        Ok(())
+    }
+
+    async fn release(&mut self, release: &Release, now: Timestamp) -> Result<(), Interrupted> {
+        match self.scope.context.kube.release_user(&self.user).await {
+            Ok(()) => {}
+            Err(KubeError::Conflict) => return Err(Interrupted::Stale),
+            Err(error) => return Err(Interrupted::Failed(format!("taking the finalizer off failed: {error}"))),
+        }
+        self.seen.released = true;
+        self.seen.finalizer = false;
+        let (context, provider) = (&self.scope.context, self.user.status.as_ref().and_then(|status| status.provider));
+        if let Some(notice) = report::left_behind(&self.desired, release) {
+            if let Some(provider) = provider {
+                context.metrics.orphan_left(provider);
+            }
+            match release {
+                Release::Orphaned(_) => context.announcer.orphaned(self.user.clone(), notice),
+                _ => context.announcer.happened(self.user.clone(), notice),
+            }
+        } else if let (Some(provider), true) = (provider, self.seen.record.applied.is_some()) {
+            let elapsed = now.duration_since(self.desired.since()).try_into().unwrap_or_default();
+            context.metrics.operation_confirmed(provider, OperationKind::Delete, elapsed);
+        }
+        Ok(())
+    }
+
+    /// Takes in what a write to the user returned.
+    fn wrote(&mut self, written: Result<ClickHouseUser, KubeError>, what: &str) -> Result<(), Interrupted> {
+        match written {
+            Ok(user) => {
+                self.user = Arc::new(user);
+                self.scope.written_users.wrote(self.user.clone());
+                self.seen.finalizer = self.user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER);
+                Ok(())
+            }
+            Err(KubeError::Conflict | KubeError::NotFound) => Err(Interrupted::Stale),
+            Err(error) => Err(Interrupted::Failed(format!("{what} failed: {error}"))),
+        }
+    }
+
+    /// Reads the object as it is now; another object of the same name ends the pass.
+    async fn read_again(&mut self) -> Result<(), Interrupted> {
+        let now = self.scope.context.kube.get_user(&self.desired.namespace, &self.desired.name).await;
+        match now {
+            Ok(user) if user.uid().as_deref() == Some(self.desired.uid.as_str()) => {
+                self.user = Arc::new(user);
+                Ok(())
+            }
+            Ok(_) | Err(KubeError::NotFound) => Err(Interrupted::Stale),
+            Err(error) => Err(Interrupted::Failed(format!("reading the object again failed: {error}"))),
+        }
+    }
+
+    /// The account was confirmed in this pass: how long it took since it was asked for.
+    fn measure(&self, verdict: &Verdict) {
+        if let (AccountChange::Confirmed(..), InstanceSeen::Present(facts)) = (&verdict.account, &self.seen.instance) {
+            let elapsed = Timestamp::now().duration_since(self.desired.since()).try_into().unwrap_or_default();
+            self.scope.context.metrics.operation_confirmed(facts.provider, OperationKind::Create, elapsed);
+        }
+    }
+
+    /// A running job keeps the instance; everything else gives the turn back, and waiting keeps its place.
+    fn pass_turn_on(&self, verdict: &Verdict) {
+        let (Some(connection), now) = (&self.connection, Instant::now()) else { return };
+        let id = self.desired.uid.as_str();
+        let running = verdict.operation.as_ref().is_some_and(|operation| operation.state == OperationState::Running);
+        if running {
+            connection.queue.keep(id, now);
+        } else {
+            connection.queue.leave(id, now);
+        }
+    }
+
+    fn waiter(&self) -> Waiter {
+        let scope = self.scope.clone();
+        let name = (self.desired.namespace.clone(), self.desired.name.clone());
+        Waiter {
+            id: self.desired.uid.as_str().to_owned(),
+            group: self.desired.namespace.clone(),
+            wake: Arc::new(move || scope.wake_user(&name)),
+        }
+    }
+
+    fn connection(&self) -> Result<Arc<Connection>, Interrupted> {
+        self.connection.clone().ok_or_else(|| bug("a step at the cloud without a connection"))
+    }
+}
+
+fn bug(what: &str) -> Interrupted {
+    Interrupted::Failed(format!("the plan asked for {what}; this is a bug, please report it"))
+}
+
+/// What is known of the instance that a user names.
+fn instance_seen(scope: &Scope, name: &Name) -> (InstanceSeen, Option<Arc<Connection>>) {
+    let Some(instance) = scope.instance(name) else { return (InstanceSeen::Missing, None) };
+    // What the directory says of an object of this name that was replaced since is not about this one.
+    let entry = scope.directory.get(name).filter(|entry| instance.uid().as_deref() == Some(entry.uid.as_str()));
+    let Some(block) = instance.spec.provider() else { return (InstanceSeen::Missing, None) };
+    let connection = entry.as_ref().and_then(|entry| entry.connection.clone());
+    let facts = InstanceFacts {
+        key: block.instance_key(),
+        provider: block.kind(),
+        state: entry.map(|entry| entry.state),
+        held: instance.finalizers().iter().any(|finalizer| finalizer == IN_USE_FINALIZER),
+        terminating: instance.metadata.deletion_timestamp.is_some(),
+        connected: connection.is_some(),
+    };
+    debug_assert!(facts.state.as_ref().is_none_or(|(reason, _)| *reason != Reason::Reachable || facts.connected));
+    (InstanceSeen::Present(facts), connection)
+}

@@ -1,0 +1,170 @@
+//! Watches, triggers, the gate, the pass and its effects. Names no cloud.
+//!
+//! [`run`] wires one scope after another from the same parts: [`streams`] fill stores and [`index`] and say who may need
+//! a pass, [`pass`] runs it through [`gate`] and [`pace`], [`act`] performs its steps. Instances go the same way through
+//! [`instance_pass`], which leaves what it finds in [`directory`].
+
+pub mod act;
+pub mod announcer;
+pub mod context;
+pub mod counts;
+pub mod directory;
+pub mod gate;
+pub mod index;
+pub mod instance_pass;
+pub mod latest;
+pub mod leader;
+pub mod pace;
+pub mod pass;
+pub mod refusals;
+pub mod scope;
+pub mod secret_versions;
+pub mod streams;
+
+use std::{
+    sync::{Arc, Mutex, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use self::{announcer::Announcer, context::Context, gate::Gate};
+use crate::{
+    cli::Config,
+    domain::plan::Settings,
+    kubeio::{Kube, KubeError},
+    ops::{
+        health::{Health, Readiness},
+        metrics::Metrics,
+    },
+    provider::{
+        contract::ProviderKind,
+        fleet::{Fleet, FleetSettings},
+        http::Transport,
+    },
+};
+
+/// How often gauges are brought up to date and the liveness probe is fed.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Pause between tries to reach the API server at the start.
+const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why the operator ends without having been asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration names no usable API server.
+    #[error("no API server: {0}")]
+    NoCluster(KubeError),
+    /// Another replica took the Lease over; this process must not go on.
+    #[error("the Lease was lost to another replica")]
+    LeaseLost,
+}
+
+/// Serves until `stop`, then lets running passes finish for at most `--drain-timeout`.
+pub async fn run(
+    config: Config,
+    metrics: Arc<Metrics>,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let kube = Kube::connect(metrics.clone()).await.map_err(RunError::NoCluster)?;
+    let serving = serve(config.clone(), kube.clone(), metrics.clone(), health.clone(), stop.clone());
+    if !config.leader_elect {
+        metrics.leader(true);
+        serving.await;
+        return Ok(());
+    }
+    health.set_ready(Readiness::StandingBy);
+    leader::lead(&config, &kube, &metrics, &stop, Box::pin(serving)).await
+}
+
+async fn serve(config: Config, kube: Kube, metrics: Arc<Metrics>, health: Health, stop: CancellationToken) {
+    metrics.leader(true);
+    health.set_ready(Readiness::Filling);
+    let Some(context) = prepare(config, kube, metrics, &stop).await else { return };
+    let ticking = tokio::spawn(tick(context.clone(), health.clone()));
+    let namespaces = &context.config.watch_namespaces;
+    if namespaces.is_empty() {
+        scope::serve(context.clone(), None, &health, &stop).await;
+    } else {
+        let scopes = namespaces.iter().map(|namespace| scope::serve(context.clone(), Some(namespace), &health, &stop));
+        join_all(scopes).await;
+    }
+    ticking.abort();
+}
+
+/// Everything a pass needs. No pass runs before the operator's key is there, so this waits for the API server.
+async fn prepare(config: Config, kube: Kube, metrics: Arc<Metrics>, stop: &CancellationToken) -> Option<Arc<Context>> {
+    let key = loop {
+        match kube.operator_key(&config.operator_namespace).await {
+            Ok(key) => break key,
+            Err(error) => tracing::warn!("the operator's key cannot be read or made: {error}"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CONNECT_PAUSE) => {}
+            () = stop.cancelled() => return None,
+        }
+    };
+    let observed = metrics.clone();
+    let transport = Transport {
+        call_timeout: config.call_timeout,
+        extra_roots: config.provider_ca_file.0.clone(),
+        observer: Arc::new(move |exchange| observed.provider_exchange(&exchange)),
+    };
+    let fleet = Fleet::new(FleetSettings {
+        transport,
+        rates: config.rates(),
+        max_deletes: config.max_deletes.rate(),
+        job_poll_interval: config.job_poll_interval,
+        job_timeout: config.job_timeout,
+        retry_min: config.retry_min,
+        retry_max: config.retry_max,
+    });
+    let settings = Settings {
+        job_poll_interval: config.job_poll_interval,
+        job_timeout: config.job_timeout,
+        retry_min: config.retry_min,
+        retry_max: config.retry_max,
+        orphan_after: config.orphan_after,
+    };
+    let announcer = Announcer::start(&kube, config.operator_namespace.clone());
+    let gate = Gate::new(usize::from(config.concurrency), metrics.clone());
+    // A list of some pages, a change, and the API server's own calls beside them.
+    let pass_deadline = config.call_timeout * 3 + Duration::from_secs(60);
+    let started_at = Timestamp::now();
+    let filling = AtomicUsize::new(config.watch_namespaces.len().max(1));
+    Some(Arc::new(Context {
+        config,
+        settings,
+        kube,
+        key,
+        fleet,
+        gate,
+        announcer,
+        metrics,
+        started_at,
+        pass_deadline,
+        scopes: Mutex::default(),
+        filling,
+    }))
+}
+
+/// Feeds the liveness probe and the gauges that no event keeps up to date.
+async fn tick(context: Arc<Context>, health: Health) {
+    loop {
+        health.ticked();
+        context.count();
+        for provider in ProviderKind::ALL {
+            let credentials: Vec<_> =
+                context.fleet.credentials().into_iter().filter(|it| it.provider == provider).collect();
+            context.metrics.breakers_open(provider, credentials.iter().filter(|it| it.breaker.is_open()).count());
+            let now = tokio::time::Instant::now();
+            let least = credentials.iter().map(|it| it.budget.tokens(now)).fold(f64::INFINITY, f64::min);
+            context.metrics.provider_budget_tokens(provider, if least.is_finite() { least } else { 0.0 });
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}

@@ -1,0 +1,209 @@
+//! One pass of one user: plan, act, look again, until the plan settles; then report.
+//!
+//! Around it stand the gate, the pace, a deadline and a panic boundary, so that one user's trouble stays its own.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use kube::{
+    ResourceExt,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
+use rand::RngExt;
+use tokio::time::Instant;
+
+use super::{
+    act::{Acting, Interrupted},
+    context::Scope,
+    index::{Name, name_of},
+    pace::Basis,
+};
+use crate::{
+    api::{
+        RECONCILE_REQUESTED_ANNOTATION,
+        conditions::Companion,
+        user::{ClickHouseUser, InstanceKind},
+    },
+    domain::{
+        backoff,
+        desired::Desired,
+        names::{AttemptId, Uid},
+        plan::{Moment, Recheck, Step, Verdict, plan},
+        seen::SecretSeen,
+    },
+    ops::labels::{Lane, PassOutcome},
+};
+
+/// Steps of one pass. The longest way there is takes nine; more is a plan that goes round in circles.
+const MOST_STEPS: usize = 16;
+
+/// How a pass ended, for pace and metrics.
+struct End {
+    outcome: PassOutcome,
+    /// The next pass, unless something changes before.
+    next: Option<Timestamp>,
+    failed: bool,
+}
+
+/// Runs one pass of the user of this name, and says when the next is due.
+pub async fn run(scope: Arc<Scope>, name: Name) -> Action {
+    let reference = ObjectRef::<ClickHouseUser>::new(&name.1).within(&name.0);
+    let Some(waiting) = scope.users.get(&reference) else { return Action::await_change() };
+    let _permit = scope.context.gate.enter(lane(&scope, &waiting)).await;
+    // What was true when it queued may not be any more.
+    let Some(watched) = scope.users.get(&reference) else { return Action::await_change() };
+    let user = scope.written_users.newest(watched);
+    let Some(uid) = user.uid().map(Uid::new) else { return Action::await_change() };
+    let (basis, now) = (basis(&scope, &user), Timestamp::now());
+    let failures = match scope.pace.admit(&uid, &basis, now) {
+        Ok(failures) => failures,
+        Err(at) => return requeue(Some(at), now),
+    };
+
+    let (context, started) = (scope.context.clone(), Instant::now());
+    let guarded = AssertUnwindSafe(pass(scope.clone(), user, failures)).catch_unwind();
+    let end = match tokio::time::timeout(context.pass_deadline, guarded).await {
+        Ok(Ok(end)) => end,
+        Ok(Err(_)) => {
+            tracing::error!(namespace = name.0, name = name.1, "a pass panicked; this is a bug, please report it");
+            End { outcome: PassOutcome::Panicked, next: None, failed: true }
+        }
+        Err(_) => {
+            tracing::warn!(namespace = name.0, name = name.1, "a pass was cut off at its deadline");
+            End { outcome: PassOutcome::TimedOut, next: None, failed: true }
+        }
+    };
+    context.metrics.pass_finished(end.outcome, started.elapsed());
+    let now = Timestamp::now();
+    if end.failed {
+        let settings = &context.settings;
+        let pause = backoff::retry_delay(failures, rand::rng().random(), settings.retry_min, settings.retry_max, None);
+        let next = end.next.unwrap_or(now + pause);
+        scope.pace.failed(&uid, basis, next);
+        return requeue(Some(next), now);
+    }
+    scope.pace.forget(&uid);
+    requeue(end.next, now)
+}
+
+async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, failures: u32) -> End {
+    let Some(desired) = Desired::of(&user) else {
+        return End { outcome: PassOutcome::Settled, next: None, failed: false };
+    };
+    let context = scope.context.clone();
+    let moment = Moment {
+        now: Timestamp::now(),
+        started_at: context.started_at,
+        attempt: AttemptId::new(hex::encode(rand::rng().random::<[u8; 16]>())),
+        jitter: rand::rng().random(),
+        failures,
+        refused: scope.refusals.of(&desired.uid),
+        key_id: context.key.id().clone(),
+        settings: &context.settings,
+    };
+    let mut acting = Acting::begin(scope, user, desired);
+    for _ in 0..MOST_STEPS {
+        let step = plan(&acting.desired, &acting.seen, &moment);
+        tracing::debug!(namespace = acting.desired.namespace, name = acting.desired.name, step = step.name(), "step");
+        let interrupted = match step {
+            Step::Gone => {
+                acting.leave();
+                return End { outcome: PassOutcome::Settled, next: None, failed: false };
+            }
+            Step::Settle(verdict) => match acting.settle(&verdict, &moment).await {
+                Ok(()) => return ended(&verdict),
+                Err(interrupted) => interrupted,
+            },
+            step => match acting.perform(step, &moment).await {
+                Ok(()) => continue,
+                Err(interrupted) => interrupted,
+            },
+        };
+        return acting.interrupted(&interrupted);
+    }
+    tracing::error!(
+        namespace = acting.desired.namespace,
+        name = acting.desired.name,
+        "the plan goes round in circles; this is a bug, please report it"
+    );
+    End { outcome: PassOutcome::Failed, next: None, failed: true }
+}
+
+impl Acting {
+    /// Ends a pass that the API server did not let through.
+    fn interrupted(&self, interrupted: &Interrupted) -> End {
+        let (namespace, name) = (&self.desired.namespace, &self.desired.name);
+        match interrupted {
+            // Somebody else wrote first; the watch brings their version, and with it the next pass.
+            Interrupted::Stale => {
+                tracing::debug!(namespace, name, "the object changed during the pass");
+                End { outcome: PassOutcome::Waiting, next: Some(Timestamp::now() + STALE_PAUSE), failed: false }
+            }
+            Interrupted::Failed(what) => {
+                tracing::warn!(namespace, name, "{what}");
+                End { outcome: PassOutcome::Failed, next: None, failed: true }
+            }
+        }
+    }
+}
+
+/// After a conflict, in case the watch is slow or was the one that caught up first.
+const STALE_PAUSE: Duration = Duration::from_millis(250);
+
+fn ended(verdict: &Verdict) -> End {
+    let stalled = verdict.reason.companion() == Some(Companion::Stalled);
+    match verdict.recheck {
+        Recheck::OnChange if stalled => End { outcome: PassOutcome::Refused, next: None, failed: false },
+        Recheck::OnChange => End { outcome: PassOutcome::Settled, next: None, failed: false },
+        Recheck::At(at) => End { outcome: PassOutcome::Waiting, next: Some(at), failed: false },
+        Recheck::Retry { at } if stalled => End { outcome: PassOutcome::Refused, next: Some(at), failed: true },
+        Recheck::Retry { at } => End { outcome: PassOutcome::Failed, next: Some(at), failed: true },
+    }
+}
+
+fn requeue(at: Option<Timestamp>, now: Timestamp) -> Action {
+    at.map_or_else(Action::await_change, |at| {
+        Action::requeue(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    })
+}
+
+/// New, changed and deleted users go first: a person waits for them.
+fn lane(scope: &Scope, user: &ClickHouseUser) -> Lane {
+    let status = user.status.as_ref();
+    let observed = status.and_then(|status| status.observed_generation);
+    let password = status.and_then(|status| status.password.as_ref());
+    let secret_changed = match (secret(scope, user), password) {
+        (SecretSeen::Present { resource_version, .. }, Some(applied)) => {
+            applied.secret_resource_version.as_ref() != Some(&resource_version)
+        }
+        _ => false,
+    };
+    let fast = observed != user.metadata.generation || user.metadata.deletion_timestamp.is_some() || secret_changed;
+    if fast { Lane::Fast } else { Lane::Slow }
+}
+
+/// What a retry of this user waits for besides time.
+fn basis(scope: &Scope, user: &ClickHouseUser) -> Basis {
+    let instance_ref = &user.spec.instance_ref;
+    let instance = match (instance_ref.kind(), user.namespace()) {
+        (InstanceKind::ClickHouseInstance, Some(namespace)) => {
+            scope.directory.get(&(namespace, instance_ref.name.clone()))
+        }
+        _ => None,
+    };
+    Basis {
+        generation: user.metadata.generation.unwrap_or_default(),
+        secret: match secret(scope, user) {
+            SecretSeen::Present { uid, resource_version } => Some((uid, resource_version)),
+            SecretSeen::Missing => None,
+        },
+        instance: instance.map(|entry| (entry.state.0.as_str().to_owned(), entry.generation)),
+        requested: user.annotations().get(RECONCILE_REQUESTED_ANNOTATION).cloned(),
+    }
+}
+
+fn secret(scope: &Scope, user: &ClickHouseUser) -> SecretSeen {
+    let Some((namespace, _)) = name_of(user) else { return SecretSeen::Missing };
+    scope.secrets.get(&(namespace, user.spec.password_secret_ref.name.clone()))
+}
