@@ -1,0 +1,28 @@
+# Entrances to the project; each does its work in hack/.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test test-vendors generate lint tools
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Show the operator at work against emulated clouds (KEEP=1 leaves it running)
+	@KEEP=$(KEEP) hack/demo
+
+build: ## Build the static release binary bin/clickhouse-user-operator
+	@hack/build
+
+test: ## Run every test and print how many passed and failed
+	@hack/test
+
+test-vendors: ## Run the tests against the vendors' SDKs and Keystone, which it installs
+	@hack/vendors test
+
+generate: ## Write crds/, the chart's CRDs, deploy/install.yaml and docs/reasons.md
+	@hack/generate
+
+lint: ## Check formatting, lints, licences and dependencies
+	@hack/lint
+
+tools: ## Build the tools that tests need (kube-apiserver, kubectl, etcd, helm)
+	@for tool in kube etcd helm; do hack/tools/build $$tool || exit; done
