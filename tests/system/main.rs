@@ -1,0 +1,24 @@
+//! The whole system on real parts: kube-apiserver and etcd, the operator's own binary with the rights of its chart,
+//! emulated clouds, and a real ClickHouse that tests log in to.
+//!
+//! Each test has a world of its own, and ends it with [`world::World::finish`]: that looks for secrets where none may
+//! be, and for requests that the chart's rights do not cover.
+
+mod checks;
+mod kubernetes;
+mod manifests;
+mod operator;
+mod world;
+
+mod changes;
+mod crashes;
+mod deletion;
+mod errors;
+mod lifecycle;
+mod lost;
+mod refusals;
+mod requests;
+mod restarts;
+mod surface;
+mod suspension;
+mod waiting;

@@ -1,0 +1,153 @@
+//! The operator as a process of its own, with the rights of its chart.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    kubernetes::{Kubernetes, OPERATOR_NAMESPACE},
+    world::PATIENCE,
+};
+
+/// What the operator is started with. Intervals are short, so that what takes minutes takes moments.
+const SETTINGS: [(&str, &str); 8] = [
+    ("--job-poll-interval", "100ms"),
+    ("--retry-min", "100ms"),
+    ("--retry-max", "1s"),
+    ("--qingcloud-rate", "1000/s:1000"),
+    ("--huaweicloud-rate", "1000/s:1000"),
+    ("--log-format", "text"),
+    ("--log-level", "trace"),
+    ("--operator-namespace", OPERATOR_NAMESPACE),
+];
+
+/// An operator and what it leaves behind; ends with the test.
+pub struct Operator {
+    process: Option<Child>,
+    /// How often it was started; each run has a log of its own.
+    runs: usize,
+    settings: BTreeMap<String, String>,
+    kubeconfig: PathBuf,
+    folder: TempDir,
+}
+
+impl Operator {
+    /// An operator for one namespace that is not running yet. `settings` are flags beside or instead of the usual ones.
+    pub fn new(kubernetes: &Kubernetes, endpoints: &str, settings: &[(&str, &str)]) -> Self {
+        let own = [
+            ("--watch-namespaces", kubernetes.namespace.as_str()),
+            ("--allowed-endpoints", endpoints),
+            ("--health-bind-address", "127.0.0.1:0"),
+            ("--metrics-bind-address", "127.0.0.1:0"),
+        ];
+        let settings = SETTINGS.iter().chain(&own).chain(settings);
+        Self {
+            process: None,
+            runs: 0,
+            settings: settings.map(|(flag, value)| ((*flag).to_owned(), (*value).to_owned())).collect(),
+            kubeconfig: kubernetes.operator_kubeconfig.clone(),
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
+    /// Starts the binary.
+    pub fn start(&mut self) {
+        assert!(self.process.is_none(), "the operator runs already");
+        self.runs += 1;
+        let log = File::create(self.log_file(self.runs)).expect("a log file");
+        let process = Command::new(env!("CARGO_BIN_EXE_clickhouse-user-operator"))
+            .arg("run")
+            .args(self.settings.iter().flat_map(|(flag, value)| [flag, value]))
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        self.process = Some(process.expect("the operator starts"));
+    }
+
+    /// What all its runs have logged so far.
+    pub fn log(&self) -> String {
+        (1..=self.runs).map(|run| self.log_of(run)).collect()
+    }
+
+    fn log_of(&self, run: usize) -> String {
+        fs::read_to_string(self.log_file(run)).unwrap_or_default()
+    }
+
+    fn log_file(&self, run: usize) -> PathBuf {
+        self.folder.path().join(format!("{run}.log"))
+    }
+
+    /// Ends it at once, as kill -9 does.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("the operator runs");
+            process.wait().expect("the operator has ended");
+        }
+    }
+
+    /// Asks it to end, as the kubelet does, and waits until it has.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let process = self.process.as_mut().expect("the operator runs");
+        let asked = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("kill runs");
+        assert!(asked.success());
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the operator runs");
+        let waiting = tokio::task::spawn_blocking(move || process.wait());
+        let ended = tokio::time::timeout(PATIENCE, waiting).await.expect("the operator ends");
+        ended.expect("no panic").expect("an exit status")
+    }
+
+    /// Gets a page of the server that a flag (`health-bind-address`) starts: status and text.
+    pub async fn page(&self, flag: &str, path: &str) -> (u16, String) {
+        let says = format!("{flag} listens address=127.0.0.1:");
+        let found = async {
+            loop {
+                let log = self.log_of(self.runs);
+                let line = log.lines().find_map(|line| line.split_once(&says).map(|(_, rest)| rest.to_owned()));
+                match line {
+                    Some(port) => return port,
+                    None => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        let port = tokio::time::timeout(PATIENCE, found).await.expect("the operator says where it listens");
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let answer = client.get(format!("http://127.0.0.1:{}{path}", port.trim())).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a text"))
+    }
+
+    /// Waits until the page of metrics is as `condition` wants it.
+    pub async fn metrics_show(&self, condition: impl Fn(&str) -> bool) {
+        let shown = async {
+            while !condition(&self.page("metrics-bind-address", "/metrics").await.1) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let Err(late) = tokio::time::timeout(PATIENCE, shown).await else { return };
+        panic!("metrics ({late}):\n{}", self.page("metrics-bind-address", "/metrics").await.1);
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().filter(|line| line.contains("clickhouse_user_operator")).collect();
+            eprintln!("--- last lines of the operator for {}", self.settings["--watch-namespaces"]);
+            eprintln!("{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+        }
+    }
+}

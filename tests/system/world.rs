@@ -1,0 +1,237 @@
+//! One test's world: a namespace of its own on the shared control plane, clouds of its own, an operator process that
+//! serves this namespace, and a real ClickHouse where the test logs in.
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+
+use clickhouse::{Account, QueryError, ReadOnly, Server};
+use control_plane::{AuditMark, ControlPlane};
+use emulated_clouds::{
+    Cluster, Database, DatabaseAccount, EffectKind, EmulatedClouds, HuaweiKeys, HuaweiProject, HuaweiUser, Instance,
+    Ledger, Options, QingcloudKey,
+};
+use futures::{FutureExt, future::BoxFuture};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{
+    kubernetes::Kubernetes,
+    manifests::{
+        self, CLUSTER, Cloud, HUAWEI_SECRET, IAM_PASSWORD, INSTANCE, PASSWORD, PROJECT, QINGCLOUD_SECRET, TAURUS, ZONE,
+    },
+    operator::Operator,
+};
+
+/// How long anything in a test may take before it counts as not happening. Generous: machines are shared.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// More worlds at once only make each other slow.
+static WORLDS: Semaphore = Semaphore::const_new(6);
+
+/// Runs a proof on both clouds, side by side.
+pub async fn on_both_clouds(proof: impl AsyncFn(Cloud)) {
+    tokio::join!(Box::pin(proof(Cloud::QingCloud)), Box::pin(proof(Cloud::HuaweiCloud)));
+}
+
+/// Everything a test needs.
+pub struct World {
+    pub cloud: Cloud,
+    pub kubernetes: Kubernetes,
+    pub clouds: EmulatedClouds,
+    pub operator: Operator,
+    /// Where the audit log was when the world began.
+    pub since: AuditMark,
+    database: Option<Arc<Server>>,
+    /// Where the clouds listened before they went down.
+    addresses: Option<[SocketAddr; 3]>,
+    _permit: SemaphorePermit<'static>,
+}
+
+/// A world to be started.
+pub struct Plan {
+    cloud: Cloud,
+    with_database: bool,
+    settings: Vec<(&'static str, &'static str)>,
+}
+
+impl Plan {
+    /// With a real ClickHouse behind the cloud.
+    pub fn with_database(mut self) -> Self {
+        self.with_database = true;
+        self
+    }
+
+    /// With a flag of the operator beside or instead of the usual ones.
+    pub fn flag(mut self, flag: &'static str, value: &'static str) -> Self {
+        self.settings.push((flag, value));
+        self
+    }
+
+    /// Starts it on the control plane that tests share, the operator running.
+    pub async fn start(self) -> World {
+        self.start_on(control_plane::shared().await).await
+    }
+
+    /// Starts it on a control plane, the operator running.
+    pub async fn start_on(self, plane: &'static ControlPlane) -> World {
+        let permit = WORLDS.acquire().await.expect("the semaphore is never closed");
+        let kubernetes = Kubernetes::prepare(plane).await;
+        let since = plane.audit_mark().await.expect("the audit log can be read");
+        let database =
+            if self.with_database { Some(Arc::new(Server::start().await.expect("ClickHouse starts"))) } else { None };
+        let behind = database.clone().map(|server| Arc::new(Behind(server)) as Arc<dyn Database>);
+        let clouds = furnished(Options { database: behind, ..Options::default() }).await;
+        let endpoints = [clouds.qingcloud_endpoint(), clouds.huawei_endpoint(), clouds.iam_endpoint()];
+        let endpoints = endpoints.map(|endpoint| endpoint.origin().ascii_serialization()).join(",");
+        let mut operator = Operator::new(&kubernetes, &endpoints, &self.settings);
+        operator.start();
+        World { cloud: self.cloud, kubernetes, clouds, operator, since, database, addresses: None, _permit: permit }
+    }
+}
+
+impl World {
+    /// A world of this cloud.
+    pub fn of(cloud: Cloud) -> Plan {
+        Plan { cloud, with_database: false, settings: Vec::new() }
+    }
+
+    /// Applies the credentials Secret and the instance object `warehouse`.
+    pub async fn apply_instance(&self) {
+        self.kubernetes.apply(&(manifests::credentials(self.cloud) + &self.instance())).await;
+    }
+
+    /// The manifest of the instance object `warehouse`.
+    pub fn instance(&self) -> String {
+        manifests::instance(self.cloud, &self.clouds)
+    }
+
+    /// Applies the password Secret of a user.
+    pub async fn apply_password(&self, name: &str, password: &str) {
+        self.kubernetes.apply(&manifests::password(name, password)).await;
+    }
+
+    /// Applies a user of instance `warehouse` with the least its cloud needs, and `more` lines of spec.
+    pub async fn apply_user(&self, name: &str, more: &str) {
+        self.kubernetes.apply(&manifests::user(self.cloud, name, more)).await;
+    }
+
+    /// Applies a user and its password Secret.
+    pub async fn apply_user_with_password(&self, name: &str) {
+        let manifests = manifests::password(name, PASSWORD) + &manifests::user(self.cloud, name, "");
+        self.kubernetes.apply(&manifests).await;
+    }
+
+    /// Instance, password and user, Ready.
+    pub async fn ready_user(&self, name: &str) {
+        self.apply_instance().await;
+        self.apply_user_with_password(name).await;
+        self.kubernetes.user_shows(&manifests::object_name(name), "AccountReady").await;
+    }
+
+    /// Deletes a user and waits until it is gone.
+    pub async fn delete_user(&self, name: &str) {
+        self.kubernetes.delete_user(name).await;
+        self.kubernetes.user_gone(name).await;
+    }
+
+    /// Kills the operator and starts it again.
+    pub fn restart_operator(&mut self) {
+        self.operator.kill();
+        self.operator.start();
+    }
+
+    /// Closes the clouds' ports. Their accounts and their ledger go with them.
+    pub async fn take_clouds_down(&mut self) {
+        let endpoints = [self.clouds.qingcloud_endpoint(), self.clouds.huawei_endpoint(), self.clouds.iam_endpoint()];
+        let addresses = endpoints.map(|endpoint| endpoint.socket_addrs(|| None).expect("an address")[0]);
+        // The new ones are the same clouds at ports that nobody knows.
+        self.clouds = furnished(Options::default()).await;
+        self.addresses = Some(addresses);
+    }
+
+    /// Opens the ports again, with fresh clouds behind them.
+    pub async fn bring_clouds_back(&mut self) {
+        let [qingcloud_listen, huawei_listen, iam_listen] = self.addresses.take().expect("the clouds are down");
+        let options = Options { qingcloud_listen, huawei_listen, iam_listen, ..Options::default() };
+        self.clouds = furnished(options).await;
+    }
+
+    /// Logs in to ClickHouse as a client would.
+    pub async fn login(&self, user: &str, password: &str) -> Result<String, QueryError> {
+        self.query(user, password, "SELECT 1").await
+    }
+
+    /// Asks ClickHouse as a client would.
+    pub async fn query(&self, user: &str, password: &str, sql: &str) -> Result<String, QueryError> {
+        self.database.as_ref().expect("a world with a database").query(user, password, sql).await
+    }
+
+    /// Names of the accounts in the cloud.
+    pub fn accounts(&self) -> BTreeSet<String> {
+        self.clouds.accounts(self.cloud.instance_id()).into_keys().collect()
+    }
+
+    /// What happened to the account of this name, in order.
+    pub fn effects(&self, account: &str) -> Vec<EffectKind> {
+        self.clouds.effects_of(account).into_iter().map(|effect| effect.kind).collect()
+    }
+
+    /// How many requests asked for a change of accounts, refused ones included.
+    pub fn changing_requests(&self) -> usize {
+        self.clouds.ledger().changing_requests()
+    }
+
+    /// Waits until the ledger is as `condition` wants it; `what` says so in a failure.
+    pub async fn ledger_shows(&self, what: &str, condition: impl FnMut(&Ledger) -> bool) {
+        if let Err(error) = self.clouds.wait_until(condition, PATIENCE).await {
+            panic!("{:?}: the cloud did not see {what}: {error}", self.cloud);
+        }
+    }
+}
+
+/// Clouds with all that the tests' manifests name.
+async fn furnished(options: Options) -> EmulatedClouds {
+    let clouds = EmulatedClouds::start(options).await.expect("the clouds start");
+    clouds.add_qingcloud_key(QingcloudKey::new("QINGCLOUDKEY", QINGCLOUD_SECRET));
+    clouds.add_cluster(Cluster::new(ZONE, CLUSTER));
+    clouds.add_huawei_project(HuaweiProject {
+        id: PROJECT.into(),
+        name: "cn-north-4".into(),
+        domain: "ACCOUNT".into(),
+    });
+    clouds.add_huawei_keys(HuaweiKeys {
+        access_key: "HUAWEIKEY".into(),
+        secret_key: HUAWEI_SECRET.into(),
+        security_token: None,
+        expires_at: None,
+        domain: "ACCOUNT".into(),
+    });
+    clouds.add_huawei_user(HuaweiUser {
+        domain: "ACCOUNT".into(),
+        name: "iam-user".into(),
+        password: IAM_PASSWORD.into(),
+    });
+    clouds.add_instance(Instance::new(PROJECT, INSTANCE, TAURUS));
+    clouds
+}
+
+/// The ClickHouse behind the clouds.
+struct Behind(Arc<Server>);
+
+impl Database for Behind {
+    fn put(&self, account: DatabaseAccount) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let read_only = match account.read_only {
+                0 => ReadOnly::No,
+                1 => ReadOnly::Reads,
+                _ => ReadOnly::ReadsAndSettings,
+            };
+            let DatabaseAccount { name, password, networks, databases, .. } = account;
+            let account = Account { name, password, networks, databases, read_only };
+            self.0.put_account(&account).await.map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
+
+    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        async move { self.0.remove_account(name).await.map_err(|error| error.to_string()) }.boxed()
+    }
+}
