@@ -3,13 +3,12 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
-use clickhouse::{Account, QueryError, ReadOnly, Server};
+use clickhouse::{QueryError, Server};
 use control_plane::{AuditMark, ControlPlane};
 use emulated_clouds::{
-    Cluster, Database, DatabaseAccount, EffectKind, EmulatedClouds, HuaweiKeys, HuaweiProject, HuaweiUser, Instance,
-    Ledger, Options, QingcloudKey,
+    Cluster, Database, EffectKind, EmulatedClouds, HuaweiKeys, HuaweiProject, HuaweiUser, Instance, Ledger, Options,
+    QingcloudKey,
 };
-use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
@@ -77,7 +76,7 @@ impl Plan {
         let since = plane.audit_mark().await.expect("the audit log can be read");
         let database =
             if self.with_database { Some(Arc::new(Server::start().await.expect("ClickHouse starts"))) } else { None };
-        let behind = database.clone().map(|server| Arc::new(Behind(server)) as Arc<dyn Database>);
+        let behind = database.clone().map(|server| server as Arc<dyn Database>);
         let clouds = furnished(Options { database: behind, ..Options::default() }).await;
         let endpoints = [clouds.qingcloud_endpoint(), clouds.huawei_endpoint(), clouds.iam_endpoint()];
         let endpoints = endpoints.map(|endpoint| endpoint.origin().ascii_serialization()).join(",");
@@ -211,27 +210,4 @@ async fn furnished(options: Options) -> EmulatedClouds {
     });
     clouds.add_instance(Instance::new(PROJECT, INSTANCE, TAURUS));
     clouds
-}
-
-/// The ClickHouse behind the clouds.
-struct Behind(Arc<Server>);
-
-impl Database for Behind {
-    fn put(&self, account: DatabaseAccount) -> BoxFuture<'_, Result<(), String>> {
-        async move {
-            let read_only = match account.read_only {
-                0 => ReadOnly::No,
-                1 => ReadOnly::Reads,
-                _ => ReadOnly::ReadsAndSettings,
-            };
-            let DatabaseAccount { name, password, networks, databases, .. } = account;
-            let account = Account { name, password, networks, databases, read_only };
-            self.0.put_account(&account).await.map_err(|error| error.to_string())
-        }
-        .boxed()
-    }
-
-    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), String>> {
-        async move { self.0.remove_account(name).await.map_err(|error| error.to_string()) }.boxed()
-    }
 }
