@@ -26,7 +26,7 @@ use crate::{
     ops::labels::OperationKind,
     provider::{
         connection::Connection,
-        contract::{CallError, CallKind, CloudError, ErrorClass, NewAccount},
+        contract::{Accepted, CallError, CallKind, CloudError, ErrorClass, NewAccount},
         queue::Waiter,
     },
 };
@@ -303,6 +303,15 @@ impl Acting {
             connection.queue.keep(id, now);
         } else {
             connection.queue.leave(id, now);
+        }
+    }
+
+    /// An interrupted pass must not hold up the others: its user may be gone, and nobody else would end its turn. A job
+    /// that was accepted keeps it.
+    pub fn give_turn_back(&self) {
+        let job = matches!(&self.seen.call, Some(CallSeen { outcome: Ok(Accepted::Job(_)), .. }));
+        if let (Some(connection), false) = (&self.connection, job) {
+            connection.queue.leave(self.desired.uid.as_str(), Instant::now());
         }
     }
 

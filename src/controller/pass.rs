@@ -133,6 +133,7 @@ async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, failures: u32) -> En
 impl Acting {
     /// Ends a pass that the API server did not let through.
     fn interrupted(&self, interrupted: &Interrupted) -> End {
+        self.give_turn_back();
         let (namespace, name) = (&self.desired.namespace, &self.desired.name);
         match interrupted {
             // Somebody else wrote first; the watch brings their version, and with it the next pass.
