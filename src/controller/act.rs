@@ -20,7 +20,7 @@ use crate::{
         plan::{AccountChange, Moment, Release, Step, Verdict},
         report::{self, Report},
         secret::SecretText,
-        seen::{CallSeen, InstanceFacts, InstanceSeen, PasswordSeen, Record, SecretSeen, Seen},
+        seen::{CallSeen, InstanceFacts, InstanceSeen, LoginSeen, PasswordSeen, Record, SecretSeen, Seen},
     },
     kubeio::KubeError,
     ops::labels::OperationKind,
@@ -87,6 +87,8 @@ impl Acting {
             }
             Step::ReadJob(id) => self.seen.job = Some(self.connection()?.job(&id).await),
             Step::FindJob(lost) => self.seen.job = Some(self.connection()?.find_job(&lost).await),
+            // No instance with a login check is served yet, so no plan asks for one.
+            Step::Login => self.seen.login = Some(LoginSeen::Unreachable("Logins are not made yet.".to_owned())),
             Step::TakeTurn(kind) => self.seen.turn = Some(self.connection()?.take_turn(kind, &self.waiter()).await),
             Step::HoldInstance => self.hold_instance().await?,
             Step::WriteIntent(intent) => self.write_intent(*intent).await?,
@@ -348,6 +350,9 @@ fn instance_seen(scope: &Scope, name: &Name) -> (InstanceSeen, Option<Arc<Connec
         held: instance.finalizers().iter().any(|finalizer| finalizer == IN_USE_FINALIZER),
         terminating: instance.metadata.deletion_timestamp.is_some(),
         connected: connection.is_some(),
+        gone: false,
+        not_allowed: None,
+        login_check: None,
     };
     debug_assert!(facts.state.as_ref().is_none_or(|(reason, _)| *reason != Reason::Reachable || facts.connected));
     (InstanceSeen::Present(facts), connection)

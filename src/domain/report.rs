@@ -191,6 +191,9 @@ mod tests {
                 held: true,
                 terminating: false,
                 connected: true,
+                gone: false,
+                not_allowed: None,
+                login_check: None,
             }),
             ..Seen::default()
         }

@@ -1,6 +1,8 @@
 //! What a pass knows: first from the object and the shared state, then from what each step showed. `Option::None` is
 //! "not asked yet", never "absent".
 
+use std::time::Duration;
+
 use super::{
     journal::{Intent, SecretVersion},
     names::{Fingerprint, InstanceKey, JobId, KeyId, Uid},
@@ -35,6 +37,10 @@ pub struct Seen {
     pub account: Option<Result<AccountSeen, Delay>>,
     /// The job that was asked for in this pass.
     pub job: Option<Result<JobSeen, Delay>>,
+    /// A login as the account, with the password read in this pass.
+    pub login: Option<LoginSeen>,
+    /// Another user holds the account or goes before this one: the whole message.
+    pub rival: Option<String>,
     /// Whether it is our turn to change something on the instance.
     pub turn: Option<Turn>,
     /// The changing call of this pass.
@@ -100,6 +106,23 @@ pub struct InstanceFacts {
     pub terminating: bool,
     /// A credential is in hand, so calls can be made.
     pub connected: bool,
+    /// The cloud confirmed, to a credential that has read the instance before, that it does not exist any more.
+    pub gone: bool,
+    /// Its owner does not allow this user: the whole message.
+    pub not_allowed: Option<String>,
+    /// How often to log in as the user (`spec.loginCheck`).
+    pub login_check: Option<Duration>,
+}
+
+/// What a login to ClickHouse itself showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginSeen {
+    /// Name and password are right.
+    Accepted,
+    /// Name or password is wrong.
+    Refused,
+    /// Nobody could say; why, in words.
+    Unreachable(String),
 }
 
 /// The password Secret, by metadata.

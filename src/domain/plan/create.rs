@@ -76,6 +76,9 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
 impl<'a> Situation<'a> {
     /// All that can be known without a changing call; then the intent, then the call.
     fn checked(&self, reuse: Option<&Intent>, facts: &InstanceFacts) -> Step {
+        if let Some(rival) = self.seen.rival.as_ref().filter(|_| !self.seen.finalizer) {
+            return settle(Reason::AccountConflict, rival);
+        }
         let rules = facts.provider.rules();
         let access =
             match rules.username(self.desired.username.as_str()).and_then(|()| rules.access(&self.desired.access)) {
@@ -275,7 +278,7 @@ impl<'a> Situation<'a> {
             .with_operation(self.operation(intent, OperationState::Succeeded, Some(self.now())), job);
         let password = intent.secret.clone().zip(intent.fingerprint.clone());
         verdict.account = AccountChange::Confirmed(access, password);
-        verdict.step()
+        self.ready(verdict)
     }
 
     /// The cloud refused for certain: the same attempt may be made again, or where people must act, a new one.

@@ -7,6 +7,7 @@
 mod attempt;
 mod create;
 mod delete;
+mod ready;
 mod settled;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,8 @@ pub enum Step {
     ReadJob(JobId),
     /// Look for the job of a call whose answer was lost.
     FindJob(LostCall),
+    /// Log in to ClickHouse as the account, with the password read in this pass.
+    Login,
     /// Queue for the instance, and see whether the call budget allows a call.
     TakeTurn(CallKind),
     /// Put the finalizer `chuser.dev/in-use` on the instance object.
@@ -106,6 +109,7 @@ impl Step {
             Self::ReadAccount(_) => "ReadAccount",
             Self::ReadJob(_) => "ReadJob",
             Self::FindJob(_) => "FindJob",
+            Self::Login => "Login",
             Self::TakeTurn(_) => "TakeTurn",
             Self::HoldInstance => "HoldInstance",
             Self::WriteIntent(_) => "WriteIntent",
@@ -209,6 +213,9 @@ pub fn plan(desired: &Desired, seen: &Seen, moment: &Moment<'_>) -> Step {
     if let Some(field) = desired.unsupported {
         let message = format!("{field} is not in this version; remove it from the manifest.");
         return settle(Reason::FieldNotSupported, message);
+    }
+    if let InstanceSeen::Present(InstanceFacts { not_allowed: Some(message), .. }) = &seen.instance {
+        return settle(Reason::NotAllowed, message);
     }
     if seen.record.applied.is_some() { settled::next(&situation) } else { create::next(&situation) }
 }

@@ -35,11 +35,11 @@ impl Situation<'_> {
     /// The Secret still holds the password in force. Its value is read only where its version is new.
     fn password_unchanged(&self) -> Step {
         let ready = || Verdict::new(Reason::AccountReady, "The account is as the manifest says.");
-        let Some(recorded) = &self.seen.record.password else { return ready().step() };
+        let Some(recorded) = &self.seen.record.password else { return self.ready(ready()) };
         let revised = recorded.secret.revision != self.desired.password.revision;
         let same_version = match &self.seen.secret {
             // Without its Secret the account goes on working with the password in force.
-            SecretSeen::Missing => return ready().step(),
+            SecretSeen::Missing => return self.ready(ready()),
             SecretSeen::Present { uid, resource_version } => {
                 recorded.secret.name == self.desired.password.secret
                     && recorded.secret.uid == *uid
@@ -49,7 +49,7 @@ impl Situation<'_> {
         // Status does not say under which key of the Secret the password was; a changed manifest may name another.
         let same_manifest = self.seen.record.ready_generation == Some(self.desired.generation);
         if same_version && same_manifest && !revised {
-            return ready().step();
+            return self.ready(ready());
         }
         let changed = || {
             settle(
@@ -63,17 +63,17 @@ impl Situation<'_> {
         }
         match &self.seen.password {
             None => Step::ReadPassword,
-            Some(PasswordSeen::Missing(_)) => ready().step(),
-            Some(PasswordSeen::Unreadable(_)) => ready().retry(self.retry_at(false, None)).step(),
+            Some(PasswordSeen::Missing(_)) => self.ready(ready()),
+            Some(PasswordSeen::Unreadable(_)) => self.ready(ready().retry(self.retry_at(false, None))),
             // Under another operator key the fingerprint says nothing, and nothing is not a change.
-            _ if recorded.key_id != self.moment.key_id => ready().step(),
+            _ if recorded.key_id != self.moment.key_id => self.ready(ready()),
             Some(PasswordSeen::Refused(secret, fingerprint, _) | PasswordSeen::Usable(secret, fingerprint)) => {
                 if *fingerprint != recorded.fingerprint {
                     return changed();
                 }
                 let mut verdict = ready();
                 verdict.account = AccountChange::SameSecret(secret.clone());
-                verdict.step()
+                self.ready(verdict)
             }
         }
     }

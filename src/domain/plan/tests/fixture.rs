@@ -82,6 +82,9 @@ pub fn facts(kind: ProviderKind) -> InstanceFacts {
         held: true,
         terminating: false,
         connected: true,
+        gone: false,
+        not_allowed: None,
+        login_check: None,
     }
 }
 
