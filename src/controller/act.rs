@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-use super::{context::Scope, index::Name};
+use super::{context::Scope, index::Name, waits::Waits};
 use crate::{
     api::{
         ACCOUNT_FINALIZER, IN_USE_FINALIZER, OPERATION_ANNOTATION,
         conditions::Reason,
-        user::{ClickHouseUser, InstanceKind, OperationState},
+        user::{self, ClickHouseUser, InstanceKind, OperationState},
     },
     domain::{
         desired::Desired,
@@ -74,6 +74,12 @@ impl Acting {
             secret: scope.secrets.get(&(desired.namespace.clone(), desired.password.secret.clone())),
             ..Seen::default()
         };
+        let seen = Seen {
+            // An older annotation that somebody put back must not undo what status says since.
+            intent: seen.intent.filter(|intent| seen.record.is_not_newer_than(intent)),
+            listed: connection.as_ref().and_then(|connection| connection.listed(&desired.username)),
+            ..seen
+        };
         Self { scope, user, desired, seen, instance, connection, password: None }
     }
 
@@ -105,14 +111,8 @@ impl Acting {
 
     /// Writes what the pass came to, and frees or keeps the instance for the next.
     pub async fn settle(&mut self, verdict: &Verdict, moment: &Moment<'_>) -> Result<(), Interrupted> {
-        let Report { status, event } = report::report(
-            self.user.status.as_ref(),
-            &self.desired,
-            &self.seen,
-            verdict,
-            &moment.key_id,
-            Timestamp::now(),
-        );
+        let Report { status, event } =
+            report::report(self.user.status.as_ref(), &self.desired, &self.seen, verdict, moment, Timestamp::now());
         if let Some(status) = status {
             let mut tries = 0;
             loop {
@@ -135,6 +135,7 @@ impl Acting {
     /// The user is gone or holds nothing: frees what it held here.
     pub fn leave(&self) {
         self.scope.refusals.forget(&self.desired.uid);
+        self.scope.waits.over(&self.desired.uid);
         if let Some(connection) = &self.connection {
             connection.queue.forget(self.desired.uid.as_str(), Instant::now());
         }
@@ -224,7 +225,11 @@ impl Acting {
                 connection.set_password(&intent.attempt, &intent.username, password).await
             }
             (CallKind::SetAccess, _) => connection.set_access(&intent.attempt, &intent.username, &intent.access).await,
-            (CallKind::Delete, _) => connection.delete(&intent.attempt, &intent.username).await,
+            (CallKind::Delete, _) => {
+                // The deletion of a re-creation is none: the account comes back.
+                let counted = intent.kind == user::OperationKind::Delete;
+                connection.delete(&intent.attempt, &intent.username, counted).await
+            }
             (CallKind::Create | CallKind::SetPassword, None) => Err(CallError::NotApplied(CloudError::new(
                 ErrorClass::InvalidPassword,
                 "the password was not read in this pass",
@@ -232,6 +237,8 @@ impl Acting {
         };
         if matches!(outcome, Err(CallError::NotApplied(_))) {
             self.scope.refusals.heard_of(&self.desired.uid, &intent.attempt);
+        } else if !matches!(intent.kind, user::OperationKind::Create | user::OperationKind::Delete) {
+            self.scope.changes.made(&self.desired.uid, Timestamp::now());
         }
         self.seen.call = Some(CallSeen { kind, outcome });
         Ok(())
@@ -288,12 +295,25 @@ impl Acting {
         }
     }
 
-    /// The account was confirmed in this pass: how long it took since it was asked for.
+    /// An operation was confirmed in this pass: how long it took since it was asked for.
     fn measure(&self, verdict: &Verdict) {
-        if let (AccountChange::Confirmed(..), InstanceSeen::Present(facts)) = (&verdict.account, &self.seen.instance) {
-            let elapsed = Timestamp::now().duration_since(self.desired.since()).try_into().unwrap_or_default();
-            self.scope.context.metrics.operation_confirmed(facts.provider, OperationKind::Create, elapsed);
-        }
+        let confirmed = verdict.operation.as_ref().filter(|it| it.state == OperationState::Succeeded);
+        let (Some(operation), AccountChange::Confirmed(..)) = (confirmed, &verdict.account) else { return };
+        let InstanceSeen::Present(facts) = &self.seen.instance else { return };
+        let (kind, since) = match operation.kind {
+            user::OperationKind::Create => (OperationKind::Create, self.desired.created_at),
+            user::OperationKind::SetPassword => (OperationKind::SetPassword, operation.started_at.0),
+            user::OperationKind::SetAccess => (OperationKind::SetAccess, operation.started_at.0),
+            user::OperationKind::Recreate => (OperationKind::Recreate, operation.started_at.0),
+            user::OperationKind::Delete => return,
+        };
+        let elapsed = Timestamp::now().duration_since(since).try_into().unwrap_or_default();
+        self.scope.context.metrics.operation_confirmed(facts.provider, kind, elapsed);
+    }
+
+    /// Who waits for nothing but ourselves.
+    pub fn waits(&self) -> &Waits {
+        &self.scope.waits
     }
 
     /// A running job keeps the instance; everything else gives the turn back, and waiting keeps its place.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     announcer::Announcer,
+    changes::Changes,
     counts::Counts,
     directory::Directory,
     gate::Gate,
@@ -21,6 +22,7 @@ use super::{
     pace::Pace,
     refusals::Refusals,
     secret_versions::SecretVersions,
+    waits::Waits,
 };
 use crate::{
     api::{instance::ClickHouseInstance, user::ClickHouseUser},
@@ -99,6 +101,10 @@ pub struct Scope {
     pub pace: Pace,
     /// Whose last call was refused for certain.
     pub refusals: Refusals,
+    /// How soon users may be changed again.
+    pub changes: Changes,
+    /// Since when users wait for nothing but ourselves.
+    pub waits: Waits,
     /// How often instances are tried.
     pub instance_pace: Pace,
     /// When each instance's count of users was written.
@@ -133,6 +139,8 @@ impl Scope {
             directory: Directory::default(),
             pace: Pace::default(),
             refusals: Refusals::default(),
+            changes: Changes::default(),
+            waits: Waits::default(),
             instance_pace: Pace::default(),
             counts: Counts::default(),
             written_users: Latest::default(),

@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod announcer;
+pub mod changes;
 pub mod context;
 pub mod counts;
 pub mod directory;
@@ -20,6 +21,7 @@ pub mod refusals;
 pub mod scope;
 pub mod secret_versions;
 pub mod streams;
+pub mod waits;
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicUsize},

@@ -29,7 +29,7 @@ use crate::{
         backoff,
         desired::Desired,
         names::{AttemptId, Uid},
-        plan::{Moment, Recheck, Step, Verdict, plan},
+        plan::{Moment, QUIET_FOR, Recheck, Step, Verdict, plan},
         seen::SecretSeen,
     },
     ops::labels::{Lane, PassOutcome},
@@ -99,6 +99,8 @@ async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, failures: u32) -> En
         jitter: rand::rng().random(),
         failures,
         refused: scope.refusals.of(&desired.uid),
+        waiting_since: scope.waits.since(&desired.uid),
+        changeable_from: scope.changes.next(&desired.uid, Timestamp::now()),
         key_id: context.key.id().clone(),
         settings: &context.settings,
     };
@@ -112,7 +114,7 @@ async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, failures: u32) -> En
                 return End { outcome: PassOutcome::Settled, next: None, failed: false };
             }
             Step::Settle(verdict) => match acting.settle(&verdict, &moment).await {
-                Ok(()) => return ended(&verdict),
+                Ok(()) => return acting.ended(&verdict),
                 Err(interrupted) => interrupted,
             },
             step => match acting.perform(step, &moment).await {
@@ -131,6 +133,18 @@ async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, failures: u32) -> En
 }
 
 impl Acting {
+    /// Ends a pass that came to a verdict. A wait of our own making is looked at again when it has become worth a word.
+    fn ended(&self, verdict: &Verdict) -> End {
+        let (end, now) = (ended(verdict), Timestamp::now());
+        if !verdict.quiet {
+            self.waits().over(&self.desired.uid);
+            return end;
+        }
+        let told_at = self.waits().waits(&self.desired.uid, now) + QUIET_FOR;
+        let next = end.next.into_iter().chain((now < told_at).then_some(told_at)).min();
+        End { next, ..end }
+    }
+
     /// Ends a pass that the API server did not let through.
     fn interrupted(&self, interrupted: &Interrupted) -> End {
         self.give_turn_back();
@@ -180,7 +194,10 @@ fn lane(scope: &Scope, user: &ClickHouseUser) -> Lane {
         }
         _ => false,
     };
-    let fast = observed != user.metadata.generation || user.metadata.deletion_timestamp.is_some() || secret_changed;
+    let requested = user.annotations().get(RECONCILE_REQUESTED_ANNOTATION);
+    let asked = requested.is_some() && requested != status.and_then(|it| it.last_handled_reconcile_at.as_ref());
+    let new = observed != user.metadata.generation || user.metadata.deletion_timestamp.is_some();
+    let fast = new || secret_changed || asked;
     if fast { Lane::Fast } else { Lane::Slow }
 }
 

@@ -28,7 +28,7 @@ use super::{
     streams::{self, Watched},
 };
 use crate::{
-    api::{RECONCILE_REQUESTED_ANNOTATION, instance::ClickHouseInstance, user::ClickHouseUser},
+    api::{OPERATION_ANNOTATION, RECONCILE_REQUESTED_ANNOTATION, instance::ClickHouseInstance, user::ClickHouseUser},
     ops::{
         health::{Health, Readiness},
         labels::KubeKind,
@@ -147,11 +147,13 @@ where
     objects.map(Ok).predicate_filter(predicate, PredicateConfig::default())
 }
 
-/// Whether status was wiped, and the annotation that asks for a look.
+/// Whether status was wiped or the journal taken off, and the annotation that asks for a look.
 fn user_state(user: &ClickHouseUser) -> u64 {
-    let requested = user.metadata.annotations.as_ref().and_then(|it| it.get(RECONCILE_REQUESTED_ANNOTATION));
+    let annotations = user.metadata.annotations.as_ref();
+    let requested = annotations.and_then(|it| it.get(RECONCILE_REQUESTED_ANNOTATION));
+    let journal = annotations.is_some_and(|it| it.contains_key(OPERATION_ANNOTATION));
     let recorded = user.status.as_ref().is_some_and(|status| status.uid.is_some());
-    hash(&(requested, recorded))
+    hash(&(requested, journal, recorded))
 }
 
 fn instance_state(instance: &ClickHouseInstance) -> u64 {

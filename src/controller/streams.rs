@@ -95,7 +95,9 @@ pub fn users(
                     let instance = scope.index.user_gone(user);
                     if let Some(uid) = user.meta().uid.as_deref() {
                         scope.written_users.forget(uid);
-                        scope.pace.forget(&crate::domain::names::Uid::new(uid));
+                        let uid = crate::domain::names::Uid::new(uid);
+                        scope.pace.forget(&uid);
+                        scope.waits.over(&uid);
                     }
                     scope.context.announcer.gone(Arc::new(user.clone()));
                     if let Some(instance) = instance {

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 use super::names::{Uid, Username};
 use crate::{
-    api::user::{AdoptionPolicy, ClickHouseUser, DeletionPolicy, InstanceKind, UpdatePolicy},
+    api::{
+        RECONCILE_REQUESTED_ANNOTATION,
+        user::{AdoptionPolicy, ClickHouseUser, DeletionPolicy, InstanceKind, UpdatePolicy},
+    },
     provider::contract::WantedAccess,
 };
 
@@ -21,6 +24,7 @@ pub struct PasswordSource {
 
 /// The manifest, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own, said or not said")]
 pub struct Desired {
     /// `metadata.uid`
     pub uid: Uid,
@@ -38,6 +42,14 @@ pub struct Desired {
     pub suspend: bool,
     /// `spec.deletionPolicy: Retain`
     pub retain: bool,
+    /// `spec.updatePolicy: Recreate`: what the cloud cannot change in place may be deleted and added again.
+    pub recreate: bool,
+    /// `spec.adoptionPolicy: Adopt`: an account of that name that is there already may become ours.
+    pub adopt: bool,
+    /// `spec.expiresAt`
+    pub expires_at: Option<Timestamp>,
+    /// Value of `chuser.dev/reconcile-requested-at`: another one than was handled last forces a look.
+    pub requested: Option<String>,
     /// Which kind of instance object is meant.
     pub instance_kind: InstanceKind,
     /// Its name.
@@ -66,6 +78,10 @@ impl Desired {
             deleted_at: metadata.deletion_timestamp.as_ref().map(|time| time.0),
             suspend: spec.suspended(),
             retain: spec.deletion_policy() == DeletionPolicy::Retain,
+            recreate: spec.update_policy() == UpdatePolicy::Recreate,
+            adopt: spec.adoption_policy() == AdoptionPolicy::Adopt,
+            expires_at: spec.expires_at.as_ref().map(|time| time.0),
+            requested: metadata.annotations.as_ref().and_then(|it| it.get(RECONCILE_REQUESTED_ANNOTATION)).cloned(),
             instance_kind: spec.instance_ref.kind(),
             instance_name: spec.instance_ref.name.clone(),
             username: user.username(),
@@ -94,14 +110,9 @@ impl Desired {
 /// what nobody does.
 fn unsupported(user: &ClickHouseUser) -> Option<&'static str> {
     let spec = &user.spec;
-    [
-        (spec.update_policy() == UpdatePolicy::Recreate, "spec.updatePolicy: Recreate"),
-        (spec.adoption_policy() == AdoptionPolicy::Adopt, "spec.adoptionPolicy: Adopt"),
-        (spec.connection_secret.is_some(), "spec.connectionSecret"),
-        (spec.expires_at.is_some(), "spec.expiresAt"),
-    ]
-    .into_iter()
-    .find_map(|(asked, field)| asked.then_some(field))
+    [(spec.connection_secret.is_some(), "spec.connectionSecret")]
+        .into_iter()
+        .find_map(|(asked, field)| asked.then_some(field))
 }
 
 #[cfg(test)]
@@ -146,11 +157,8 @@ mod tests {
     #[test]
     fn each_wish_that_this_version_does_not_fulfil_is_named() {
         let table = [
-            (json!({"updatePolicy": "Recreate"}), Some("spec.updatePolicy: Recreate")),
-            (json!({"adoptionPolicy": "Adopt"}), Some("spec.adoptionPolicy: Adopt")),
             (json!({"connectionSecret": {"name": "connection"}}), Some("spec.connectionSecret")),
-            (json!({"expiresAt": "2027-01-01T00:00:00Z"}), Some("spec.expiresAt")),
-            (json!({"updatePolicy": "InPlace", "adoptionPolicy": "Never"}), None),
+            (json!({"updatePolicy": "Recreate", "adoptionPolicy": "Adopt"}), None),
         ];
         for (extra, field) in table {
             assert_eq!(desired(&extra).unsupported, field, "{extra}");

@@ -55,10 +55,16 @@ pub struct Intent {
     /// On clouds that can be listed: when the account was seen absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent_at: Option<Timestamp>,
-    /// The access to be set.
+    /// The account was not ours when this was written: only success makes it so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub adopting: bool,
+    /// The removal before this addition failed, so the old account may still be there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub removal_failed: bool,
+    /// The access the account has when the call has succeeded.
     #[serde(default)]
     pub access: Access,
-    /// Fingerprint of the password to be sent.
+    /// Fingerprint of the password the account has when the call has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     /// The Secret it comes from.
@@ -89,6 +95,11 @@ pub fn open(annotation: &str, uid: &Uid, key: &OperatorKey) -> Option<Intent> {
     (intent.uid == *uid && key.verifies(&sealed_text(&intent), &mac)).then_some(intent)
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 fn sealed_text(intent: &Intent) -> Vec<u8> {
     serde_json::to_vec(intent).expect("an intent is plain data with text keys")
 }
@@ -114,6 +125,8 @@ pub(crate) mod tests {
             attempts: 1,
             written_at: "2026-11-22T08:00:00.123456789Z".parse().expect("a time"),
             absent_at: None,
+            adopting: false,
+            removal_failed: false,
             access: Access { allowed_hosts: Some(["10.0.0.0/8".to_owned()].into()), ..Access::default() },
             fingerprint: Some(Fingerprint::new("f")),
             secret: None,

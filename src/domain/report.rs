@@ -7,7 +7,7 @@ use super::{
     desired::Desired,
     journal::SecretVersion,
     names::{Fingerprint, KeyId},
-    plan::{AccountChange, QUIET_FOR, Release, Verdict, whole_seconds},
+    plan::{AccountChange, Moment, QUIET_FOR, Release, Verdict, whole_seconds},
     seen::{InstanceSeen, Seen},
 };
 use crate::api::{
@@ -42,13 +42,14 @@ pub fn report(
     desired: &Desired,
     seen: &Seen,
     verdict: &Verdict,
-    key_id: &KeyId,
+    moment: &Moment<'_>,
     now: Timestamp,
 ) -> Report {
+    let key_id = &moment.key_id;
     let unwritten = Report { status: None, event: None };
     let mine = old.filter(|status| status.uid.as_ref() == Some(&desired.uid));
     // A short wait of our own making is not worth a write; it ends by itself.
-    if verdict.quiet && now < desired.since() + QUIET_FOR {
+    if verdict.quiet && now < moment.waiting_since.unwrap_or(now) + QUIET_FOR {
         return unwritten;
     }
     let mut status = mine.cloned().unwrap_or_default();
@@ -65,6 +66,9 @@ pub fn report(
             message: error.message.clone(),
             retryable: verdict.reason.companion() != Some(Companion::Stalled),
         });
+        if verdict.handled {
+            status.last_handled_reconcile_at.clone_from(&desired.requested);
+        }
         if status.applied.is_none() {
             status.username = Some(desired.username.clone());
             if let InstanceSeen::Present(facts) = &seen.instance {
@@ -88,13 +92,17 @@ pub fn report(
                 status.password = Some(applied_password(secret, fingerprint, key_id, now));
             }
         }
-        AccountChange::SameSecret(secret) => {
-            if let Some(password) = &mut status.password {
-                password.secret_name = Some(secret.name.clone());
-                password.secret_uid = Some(secret.uid.clone());
-                password.secret_resource_version = Some(secret.resource_version.clone());
-            }
+        AccountChange::SamePassword(secret, fingerprint) => {
+            let noted = applied_password(secret, fingerprint, key_id, now);
+            let before = status.password.take();
+            status.password = Some(match before {
+                Some(before) => {
+                    AppliedPassword { applied_at: before.applied_at, verified_at: before.verified_at, ..noted }
+                }
+                None => noted,
+            });
         }
+        AccountChange::Gone => (status.applied, status.password) = (None, None),
     }
     let event = notice(mine, &status, verdict);
     Report { status: (old != Some(&status)).then_some(status), event }
@@ -159,7 +167,7 @@ mod tests {
         api::user::{ClickHouseUser, Operation, OperationKind, OperationState},
         domain::{
             names::{AttemptId, InstanceKey, JobId, Uid},
-            plan::Recheck,
+            plan::{Recheck, Settings},
             seen::InstanceFacts,
         },
         provider::contract::{Access, CloudError, ErrorClass, ProviderKind},
@@ -209,6 +217,7 @@ mod tests {
             account: AccountChange::Keep,
             recheck: Recheck::OnChange,
             quiet: false,
+            handled: true,
         }
     }
 
@@ -241,8 +250,31 @@ mod tests {
         }
     }
 
+    /// A pass of a user that waits for nothing but ourselves since then.
+    fn moment(waiting_since: Option<Timestamp>) -> Moment<'static> {
+        const SETTINGS: Settings = Settings {
+            job_poll_interval: Duration::from_secs(3),
+            job_timeout: Duration::from_secs(900),
+            retry_min: Duration::from_secs(1),
+            retry_max: Duration::from_secs(600),
+            orphan_after: Duration::from_secs(3600),
+        };
+        Moment {
+            now: at(0),
+            started_at: at(0),
+            attempt: AttemptId::new("fresh"),
+            jitter: 0.0,
+            failures: 0,
+            refused: None,
+            waiting_since,
+            changeable_from: None,
+            key_id: KeyId::new("key"),
+            settings: &SETTINGS,
+        }
+    }
+
     fn write(old: Option<&ClickHouseUserStatus>, verdict: &Verdict, seconds: i64) -> Report {
-        report(old, &desired(), &seen("key-1"), verdict, &KeyId::new("key"), at(seconds))
+        report(old, &desired(), &seen("key-1"), verdict, &moment(None), at(seconds))
     }
 
     fn written(old: Option<&ClickHouseUserStatus>, verdict: &Verdict, seconds: i64) -> ClickHouseUserStatus {
@@ -283,19 +315,15 @@ mod tests {
     }
 
     #[test]
-    fn quiet_wait_is_written_only_after_two_minutes() {
-        let quiet = Verdict { quiet: true, ..verdict(Reason::Creating, "Waiting for a turn.") };
-        assert_eq!(write(None, &quiet, 119), Report { status: None, event: None });
-        assert_eq!(reason_of_ready(&written(None, &quiet, 120)), "Creating");
-    }
-
-    #[test]
-    fn quiet_wait_of_a_deletion_counts_from_the_deletion() {
-        let deleted = Desired { deleted_at: Some(at(1000)), ..desired() };
-        let quiet = Verdict { quiet: true, ..verdict(Reason::Deleting, "Waiting for a turn.") };
-        let write = |seconds| report(None, &deleted, &seen("key-1"), &quiet, &KeyId::new("key"), at(seconds)).status;
-        assert_eq!(write(1119), None);
-        assert!(write(1120).is_some());
+    fn wait_of_our_own_making_is_told_once_it_has_lasted() {
+        let quiet = Verdict { quiet: true, ..verdict(Reason::UpdatingPassword, "Waiting for a turn.") };
+        let write = |since, now| {
+            let moment = moment(since);
+            report(None, &desired(), &seen("key-1"), &quiet, &moment, at(now)).status
+        };
+        assert_eq!(write(None, 5000), None, "it has only begun");
+        assert_eq!(write(Some(at(1000)), 1119), None);
+        assert!(write(Some(at(1000)), 1120).is_some());
     }
 
     #[test]
@@ -320,7 +348,7 @@ mod tests {
         let ready = written(None, &confirmed(), 10);
         let suspended = verdict(Reason::Suspended, "Suspended.");
         let later = Desired { generation: 2, ..desired() };
-        let report = report(Some(&ready), &later, &seen("key-2"), &suspended, &KeyId::new("key"), at(20));
+        let report = report(Some(&ready), &later, &seen("key-2"), &suspended, &moment(None), at(20));
         let status = report.status.expect("a status to write");
         assert_eq!(reason_of_ready(&status), "AccountReady");
         assert_eq!(status.observed_generation, Some(1));
@@ -337,7 +365,7 @@ mod tests {
         assert_eq!((&password.fingerprint, &password.key_id), (&Fingerprint::new("f"), &KeyId::new("key")));
         assert_eq!(password.applied_at, Some(Time(at(10))));
         let moved = verdict(Reason::InstanceChanged, "Another instance.");
-        let report = report(Some(&status), &desired(), &seen("key-2"), &moved, &KeyId::new("key"), at(20));
+        let report = report(Some(&status), &desired(), &seen("key-2"), &moved, &moment(None), at(20));
         assert_eq!(report.status.expect("a status to write").instance_key, Some(InstanceKey::new("key-1")));
     }
 
@@ -345,7 +373,7 @@ mod tests {
     fn same_password_at_a_new_version_changes_the_version_and_nothing_else() {
         let old = written(None, &confirmed(), 10);
         let noted = Verdict {
-            account: AccountChange::SameSecret(secret("2")),
+            account: AccountChange::SamePassword(secret("2"), Fingerprint::new("f")),
             ..verdict(Reason::AccountReady, "It is there.")
         };
         let report = write(Some(&old), &noted, 20);
@@ -375,7 +403,7 @@ mod tests {
     #[test]
     fn times_have_whole_seconds_as_the_api_server_keeps_them() {
         let now = at(10) + Duration::from_millis(999);
-        let report = report(None, &desired(), &seen("key-1"), &confirmed(), &KeyId::new("key"), now);
+        let report = report(None, &desired(), &seen("key-1"), &confirmed(), &moment(None), now);
         let password = report.status.and_then(|it| it.password).expect("a password");
         assert_eq!(password.applied_at, Some(Time(at(10))));
     }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{
     journal::{Intent, SecretVersion},
     names::{Fingerprint, InstanceKey, JobId, KeyId, Uid},
@@ -33,6 +35,8 @@ pub struct Seen {
     pub secret: SecretSeen,
     /// The password, read in this pass.
     pub password: Option<PasswordSeen>,
+    /// The account in the last list that was read, whoever asked for it; free of cost, and as old as it says.
+    pub listed: Option<AccountSeen>,
     /// The account list, read or reused in this pass.
     pub account: Option<Result<AccountSeen, Delay>>,
     /// The job that was asked for in this pass.
@@ -66,6 +70,10 @@ pub struct Record {
     pub observed_generation: i64,
     /// The generation that `Ready` was true for, while it is.
     pub ready_generation: Option<i64>,
+    /// The value of `chuser.dev/reconcile-requested-at` that was handled last.
+    pub last_handled: Option<String>,
+    /// Since when a login with the password in force is refused.
+    pub login_refused_since: Option<Timestamp>,
 }
 
 /// Which password is in force, without telling it.
@@ -77,6 +85,10 @@ pub struct RecordedPassword {
     pub fingerprint: Fingerprint,
     /// Under which operator key.
     pub key_id: KeyId,
+    /// When it was set.
+    pub applied_at: Option<Timestamp>,
+    /// A login with it has succeeded.
+    pub verified: bool,
 }
 
 /// The instance object, and how its cloud instance was last seen.
@@ -93,6 +105,7 @@ pub enum InstanceSeen {
 
 /// What is known of an instance object.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, true or not")]
 pub struct InstanceFacts {
     /// Which cloud instance it means.
     pub key: InstanceKey,
@@ -162,7 +175,18 @@ pub struct CallSeen {
     pub outcome: Result<Accepted, CallError>,
 }
 
+/// Times on record are whole seconds, and a repeated call's is rounded up: two times this close say nothing of order.
+const SAME_TIME: Duration = Duration::from_secs(2);
+
 impl Record {
+    /// Whether an intent may be the present one. An annotation from before the operation on record was put back by
+    /// somebody, with a backup or an old copy of the object.
+    pub fn is_not_newer_than(&self, intent: &Intent) -> bool {
+        self.operation
+            .as_ref()
+            .is_none_or(|it| it.id == intent.attempt || it.started_at.0 <= intent.written_at + SAME_TIME)
+    }
+
     /// Reads status. A status written for another object of the same name proves nothing.
     pub fn of(status: Option<&ClickHouseUserStatus>, uid: &Uid) -> Self {
         let Some(status) = status.filter(|status| status.uid.as_ref() == Some(uid)) else {
@@ -178,6 +202,10 @@ impl Record {
             ready_generation: conditions::find(&status.conditions, conditions::READY)
                 .filter(|ready| ready.status == ConditionStatus::True.as_str())
                 .and_then(|ready| ready.observed_generation),
+            last_handled: status.last_handled_reconcile_at.clone(),
+            login_refused_since: conditions::find(&status.conditions, conditions::LOGIN_VERIFIED)
+                .filter(|verified| verified.status == ConditionStatus::False.as_str())
+                .map(|verified| verified.last_transition_time.0),
         }
     }
 }
@@ -192,5 +220,7 @@ fn recorded_password(password: &crate::api::user::AppliedPassword) -> Option<Rec
         },
         fingerprint: password.fingerprint.clone(),
         key_id: password.key_id.clone(),
+        applied_at: password.applied_at.as_ref().map(|time| time.0),
+        verified: password.verified_at.is_some(),
     })
 }

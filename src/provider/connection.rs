@@ -129,12 +129,24 @@ impl Connection {
     /// Looks one account up in a list asked at or after `asked_from`.
     pub async fn account(&self, username: &Username, asked_from: Timestamp) -> Result<AccountSeen, Delay> {
         let reading = self.reading(asked_from).await?;
+        Ok(self.seen_in(&reading, username))
+    }
+
+    /// Looks one account up in the last list, whatever its age and without a call. `None`: there is none, or one is just
+    /// being read, or the cloud has none.
+    pub fn listed(&self, username: &Username) -> Option<AccountSeen> {
+        let last = self.reading.try_lock().ok()?;
+        let reading = last.as_ref().filter(|reading| reading.instance.accounts.is_some())?;
+        Some(self.seen_in(reading, username))
+    }
+
+    fn seen_in(&self, reading: &Reading, username: &Username) -> AccountSeen {
         let overlaid = match self.changes().get(username) {
             Some((at, account)) if *at + LIST_LAG >= reading.asked_at => Some(account.clone()),
             _ => None,
         };
         let listed = || reading.instance.accounts.iter().flatten().find(|it| it.username == *username).cloned();
-        Ok(AccountSeen { asked_at: reading.asked_at, account: overlaid.unwrap_or_else(listed) })
+        AccountSeen { asked_at: reading.asked_at, account: overlaid.unwrap_or_else(listed) }
     }
 
     /// Looks at a job, together with every other open job of the credential.
@@ -185,10 +197,10 @@ impl Connection {
         self.changed(&made.username.clone(), Some(made), outcome).await
     }
 
-    /// Removes an account.
-    pub async fn delete(&self, attempt: &AttemptId, username: &Username) -> Mutation {
+    /// Removes an account; `counted` against `--max-deletes`.
+    pub async fn delete(&self, attempt: &AttemptId, username: &Username, counted: bool) -> Mutation {
         let outcome = self.cloud.delete(attempt, username).await;
-        if !matches!(outcome, Err(CallError::NotApplied(_))) {
+        if counted && !matches!(outcome, Err(CallError::NotApplied(_))) {
             self.deletes.count(Instant::now());
         }
         self.changed(username, None, outcome).await

@@ -160,7 +160,7 @@ impl World {
             CallKind::Create => create(connection, &attempt, username, PASSWORD, &self.subject.access(false).0).await,
             CallKind::SetPassword => connection.set_password(&attempt, &name, &SecretText::new(OTHER_PASSWORD)).await,
             CallKind::SetAccess => connection.set_access(&attempt, &name, &self.subject.access(true).0).await,
-            CallKind::Delete => connection.delete(&attempt, &name).await,
+            CallKind::Delete => connection.delete(&attempt, &name, true).await,
         };
         leaks::assert_clean(&format!("{outcome:?}"));
         if let Err(CallError::NotApplied(error) | CallError::Unknown(error)) = &outcome {

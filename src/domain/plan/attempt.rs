@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{JOB_GRACE, JOB_RECORDS_KEPT, LIST_LAG, Situation, Step, Verdict};
+use super::{JOB_GRACE, JOB_RECORDS_KEPT, LIST_LAG, Situation, Step, Verdict, call::running_message};
 use crate::{
     api::{
         conditions::Reason,
-        user::{Operation, OperationKind, OperationState},
+        user::{Operation, OperationKind, OperationPhase, OperationState},
     },
     domain::{backoff, journal::Intent, names::JobId, seen::InstanceFacts},
     provider::contract::{Account, CallKind, Delay, JobSeen, JobState, LostCall},
@@ -17,7 +17,7 @@ use crate::{
 
 /// What is on record of an announced call.
 pub(super) enum Attempt<'a> {
-    /// No call of this kind was announced.
+    /// No call of this kind was announced, or it succeeded and is history.
     None,
     /// Announced in this very pass and not made yet.
     Announced(&'a Intent),
@@ -64,6 +64,8 @@ impl<'a> Situation<'a> {
             (OperationState::Running, Some(job)) => Attempt::Running(intent, job),
             (OperationState::Failed, Some(job)) => Attempt::JobFailed(intent, job, operation),
             (OperationState::Failed, None) => Attempt::Refused,
+            // What came of it is in the rest of status.
+            (OperationState::Succeeded, _) => Attempt::None,
             // A repetition leaves no trace before its answer is written down. If this process does not know that there
             // was none, an earlier one may have died over it.
             (OperationState::Pending, None) if self.moment.refused.as_ref() == Some(&intent.attempt) => {
@@ -109,8 +111,8 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// A list is believed at once only where it shows the account of a create; before a delete an account was there
-    /// anyway, and what a list does not show may be young. For all else the cloud's lag has to pass.
+    /// A list is believed at once only where it shows what the call was for; before any other call the account was
+    /// there anyway, and what a list does not show may be young. For all else the cloud's lag has to pass.
     fn resolve_by_list(&self, intent: &Intent) -> Resolution<'a> {
         let settled_at = self.sent_at(intent) + LIST_LAG.min(self.settings().job_timeout);
         let asked_from = if self.now() < settled_at { self.sent_at(intent) } else { settled_at };
@@ -120,7 +122,10 @@ impl<'a> Situation<'a> {
                 Resolution::Pending(self.in_doubt(intent, Some(delay), self.retry_at(false, None)).step())
             }
             Some(Ok(seen)) => match &seen.account {
-                Some(account) if intent.kind != OperationKind::Delete => Resolution::Present(account),
+                Some(account) if intent.kind == OperationKind::Create => Resolution::Present(account),
+                Some(account) if intent.kind == OperationKind::SetAccess && account.access == intent.access => {
+                    Resolution::Present(account)
+                }
                 _ if seen.asked_at < settled_at => Resolution::Pending(self.in_doubt(intent, None, settled_at).step()),
                 Some(account) => Resolution::Present(account),
                 None => Resolution::Absent,
@@ -134,7 +139,7 @@ impl<'a> Situation<'a> {
         match &self.seen.job {
             None => Resolution::Pending(Step::FindJob(LostCall {
                 attempt: intent.attempt.clone(),
-                kind: call_kind(intent.kind),
+                kind: call_kind(intent),
                 username: intent.username.clone(),
                 since: intent.written_at,
             })),
@@ -155,9 +160,11 @@ impl<'a> Situation<'a> {
 
     /// The outcome is not known: look again at `next`; after twice the job timeout a human should know.
     pub(super) fn in_doubt(&self, intent: &Intent, delay: Option<&Delay>, next: Timestamp) -> Verdict {
-        let what = match intent.kind {
-            OperationKind::Delete => "delete",
-            _ => "create",
+        let what = match call_kind(intent) {
+            CallKind::Create => "create",
+            CallKind::SetPassword => "password",
+            CallKind::SetAccess => "access",
+            CallKind::Delete => "delete",
         };
         let mut verdict = Verdict::new(
             Reason::OutcomeUnknown,
@@ -167,8 +174,9 @@ impl<'a> Situation<'a> {
             verdict.reason = Reason::OutcomeStaysUnknown;
             verdict.message = format!(
                 "The answer to the {what} call was lost and the cloud does not show whether it took effect. Check \
-                 account {} in the cloud console: if it is there, remove it there; then delete and re-create this \
-                 object.",
+                 account {} in the cloud console and remove it there, then delete and re-create this object; or set \
+                 spec.adoptionPolicy: Adopt with spec.updatePolicy: Recreate to have whatever bears the name deleted \
+                 and added again.",
                 intent.username
             );
         }
@@ -192,7 +200,7 @@ impl<'a> Situation<'a> {
             Verdict::new(reason, message)
                 .with_operation(self.operation(intent, OperationState::Running, None), Some(job.clone()))
         };
-        let message = format!("Job {job} is running.");
+        let message = running_message(intent, job);
         if age < first {
             return Err(running(message).at(self.sent_at(intent) + first).step());
         }
@@ -263,9 +271,10 @@ pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// The call that an operation makes.
-pub(super) fn call_kind(kind: OperationKind) -> CallKind {
-    match kind {
+/// The call that an intent announces.
+pub(super) fn call_kind(intent: &Intent) -> CallKind {
+    match intent.kind {
+        OperationKind::Recreate if intent.phase == Some(OperationPhase::Removing) => CallKind::Delete,
         OperationKind::Create | OperationKind::Recreate => CallKind::Create,
         OperationKind::SetPassword => CallKind::SetPassword,
         OperationKind::SetAccess => CallKind::SetAccess,

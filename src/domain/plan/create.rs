@@ -1,9 +1,10 @@
 //! An account that is not ours yet: check everything that can be checked, announce the create, make it, follow it.
 
 use super::{
-    AccountChange, LIST_FRESH, LIST_SHARED, Situation, Step, Verdict,
+    AccountChange, LIST_FRESH, LIST_SHARED, Situation, Step, Verdict, adopt,
     attempt::{Attempt, Resolution},
-    is_stalled, refused, settle,
+    call::Draft,
+    recreate, refused, settle,
 };
 use crate::{
     api::{
@@ -11,11 +12,11 @@ use crate::{
         user::{OperationKind, OperationState},
     },
     domain::{
-        journal::{Intent, SecretVersion},
-        names::{Fingerprint, JobId},
-        seen::{CallSeen, InstanceFacts, InstanceSeen, PasswordSeen, SecretSeen},
+        journal::Intent,
+        names::JobId,
+        seen::{CallSeen, InstanceFacts, LoginSeen},
     },
-    provider::contract::{Accepted, Access, CallError, CallKind, CloudError, ErrorClass, JobState, Turn},
+    provider::contract::{Accepted, Access, CallError, CallKind, CloudError, ErrorClass, JobState},
 };
 
 pub(super) fn next(situation: &Situation<'_>) -> Step {
@@ -23,12 +24,19 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
         Ok(facts) => facts,
         Err(step) => return step,
     };
+    if let Some(step) = situation.put_back_in_flight(facts) {
+        return step;
+    }
     let attempt = situation.attempt(OperationKind::Create);
     if let Some(intent) = situation.seen.intent.as_ref().filter(|intent| intent.instance_key != facts.key) {
         return match attempt {
+            Attempt::None if intent.kind == OperationKind::Create => situation.checked(None, facts),
             Attempt::NotApplied(_) | Attempt::Refused => situation.checked(None, facts),
             _ => settle(Reason::InstanceChanged, instance_changed(situation, intent.instance_key.as_str())),
         };
+    }
+    if let Some(step) = situation.seen.intent.as_ref().and_then(|intent| adopt::open(situation, intent, facts)) {
+        return step;
     }
     match attempt {
         Attempt::None | Attempt::Refused => situation.checked(None, facts),
@@ -41,19 +49,22 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
             Some(call) => situation.after_create(intent, call),
         },
         Attempt::JobFailed(intent, job, failed) => {
+            if situation.may_replace() {
+                return recreate::begin(situation, facts, true);
+            }
             let retry_at =
                 failed.finished_at.as_ref().map_or(situation.now(), |time| time.0) + situation.settings().retry_max;
             if situation.now() >= retry_at || situation.wish_changed_since(intent) {
                 return situation.checked(None, facts);
             }
-            job_failed(situation, intent, &job, None)
+            create_failed(situation, intent, &job, None)
         }
         Attempt::Running(intent, job) => {
             if !facts.connected {
                 return situation.not_connected(facts);
             }
             match situation.follow(intent, &job, Reason::JobRunning) {
-                Err(step) => step,
+                Err(step) => situation.or_exit(step, intent, facts),
                 Ok(state) => situation.create_ended(intent, &job, state),
             }
         }
@@ -62,11 +73,11 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
                 return situation.not_connected(facts);
             }
             match situation.resolve(intent, facts) {
-                Resolution::Pending(step) => step,
+                Resolution::Pending(step) => situation.or_exit(step, intent, facts),
                 Resolution::Present(account) if account.built_in => account_exists(situation).step(),
                 Resolution::Present(account) => situation.confirmed(intent, None, account.access.clone()),
                 Resolution::Absent | Resolution::NoJob => situation.checked(None, facts),
-                Resolution::Job(job, JobState::Running) => situation.job_accepted(intent, job),
+                Resolution::Job(job, JobState::Running) => situation.job_running(intent, job, Reason::JobRunning),
                 Resolution::Job(job, state) => situation.create_ended(intent, &job, state),
             }
         }
@@ -75,7 +86,7 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
 
 impl<'a> Situation<'a> {
     /// All that can be known without a changing call; then the intent, then the call.
-    fn checked(&self, reuse: Option<&Intent>, facts: &InstanceFacts) -> Step {
+    pub(super) fn checked(&self, reuse: Option<&Intent>, facts: &InstanceFacts) -> Step {
         if let Some(rival) = self.seen.rival.as_ref().filter(|_| !self.seen.finalizer) {
             return settle(Reason::AccountConflict, rival);
         }
@@ -85,195 +96,95 @@ impl<'a> Situation<'a> {
                 Ok(access) => access,
                 Err(refusal) => return refused(&refusal),
             };
-        let (secret, fingerprint) = match self.password() {
+        let password = match self.password() {
             Ok(password) => password,
             Err(step) => return step,
         };
-        if let Err(step) = self.instance_ready(facts) {
+        if facts.terminating {
+            let name = &self.desired.instance_name;
+            let message = format!("Instance {name} is being deleted and takes no new users.");
+            return settle(Reason::WaitingForInstance, message);
+        }
+        if let Err(step) = self.reachable(facts) {
             return step;
         }
         let absent_at = if rules.capabilities().list {
             match self.name_is_free() {
-                Ok(asked_at) => Some(asked_at),
+                Ok(Name::Free(asked_at)) => Some(asked_at),
+                Ok(Name::Taken(account)) => return adopt::listed(self, facts, account, password),
                 Err(step) => return step,
             }
         } else {
+            if let Some(step) = adopt::by_login(self, facts, &access, &password) {
+                return step;
+            }
             None
         };
-        if let Err(step) = self.turn(CallKind::Create, Reason::Creating) {
+        if let Err(step) = self.turn(facts, CallKind::Create, Reason::Creating) {
             return step;
         }
-        if !facts.held {
-            return Step::HoldInstance;
-        }
-        if reuse.is_some_and(|it| it.access == access && it.fingerprint.as_ref() == Some(&fingerprint)) {
-            return Step::Call(CallKind::Create);
-        }
-        Step::WriteIntent(Box::new(Intent {
-            uid: self.desired.uid.clone(),
-            instance_key: facts.key.clone(),
-            username: self.desired.username.clone(),
-            kind: OperationKind::Create,
-            phase: None,
-            attempt: self.moment.attempt.clone(),
-            attempts: self.attempts(OperationKind::Create) + 1,
-            written_at: self.now(),
-            absent_at,
-            access,
-            fingerprint: Some(fingerprint),
-            secret: Some(secret),
-            key_id: self.moment.key_id.clone(),
-        }))
+        let draft = Draft { absent_at, ..Draft::new(OperationKind::Create, access, Some(password)) };
+        self.announce(facts, draft, reuse)
     }
 
-    /// The password to send, or the step that gets it or says why there is none.
-    fn password(&self) -> Result<(SecretVersion, Fingerprint), Step> {
-        let source = &self.desired.password;
-        match &self.seen.password {
-            None if self.seen.secret == SecretSeen::Missing => {
-                Err(settle(Reason::WaitingForSecret, format!("Waiting for Secret {} to be created.", source.secret)))
-            }
-            None => Err(Step::ReadPassword),
-            Some(PasswordSeen::Missing(what)) => Err(settle(Reason::WaitingForSecret, format!("Waiting for {what}."))),
-            Some(PasswordSeen::Unreadable(why)) => {
-                Err(Verdict::new(Reason::WaitingForSecret, why).retry(self.retry_at(false, None)).step())
-            }
-            Some(PasswordSeen::Refused(_, _, refusal)) => Err(refused(refusal)),
-            Some(PasswordSeen::Usable(secret, fingerprint)) => Ok((secret.clone(), fingerprint.clone())),
-        }
-    }
-
-    /// The instance takes new accounts now, as far as its own condition says.
-    fn instance_ready(&self, facts: &InstanceFacts) -> Result<(), Step> {
-        if facts.terminating {
-            let message = format!(
-                "{} {} is being deleted and takes no new users.",
-                "ClickHouseInstance", self.desired.instance_name
-            );
-            return Err(settle(Reason::WaitingForInstance, message));
-        }
-        match &facts.state {
-            Some((Reason::Reachable, _)) if facts.connected => Ok(()),
-            _ => Err(self.not_connected(facts)),
-        }
-    }
-
-    /// The user's reason while its instance is in trouble.
-    pub(super) fn not_connected(&self, facts: &InstanceFacts) -> Step {
-        let name = &self.desired.instance_name;
-        match &facts.state {
-            None | Some((Reason::Reachable, _)) => {
-                let message = format!("Waiting for the first look at instance {name}.");
-                Verdict::new(Reason::WaitingForInstance, message).quietly().step()
-            }
-            Some((reason, message)) if shown_by_users(*reason) => {
-                settle(*reason, format!("Instance {name}: {message}"))
-            }
-            Some((_, message)) => settle(Reason::WaitingForInstance, format!("Waiting for instance {name}: {message}")),
-        }
-    }
-
-    /// The name is free, in a list fresh enough to say so; since when.
-    fn name_is_free(&self) -> Result<jiff::Timestamp, Step> {
+    /// Whose the name is, in a list fresh enough to say so.
+    fn name_is_free(&self) -> Result<Name<'a>, Step> {
+        // After the cloud said that the name is taken, no older list may say that it is free.
+        let said = self.seen.record.operation.as_ref().filter(|it| it.state == OperationState::Failed);
+        let said_at = said.and_then(|it| it.finished_at.as_ref()).map(|time| time.0);
+        let asked_from = said_at.map_or(self.now() - LIST_FRESH, |at| at.max(self.now() - LIST_FRESH));
         match &self.seen.account {
-            None => Err(Step::ReadAccount(self.now() - LIST_FRESH)),
+            None => Err(Step::ReadAccount(asked_from)),
             Some(Err(delay)) => {
                 Err(self.delayed(delay, Reason::Creating, "Waiting to list the instance's accounts.").step())
             }
-            Some(Ok(seen)) if seen.account.is_none() => Ok(seen.asked_at),
-            // An older list may show an account that has gone since, and the next look is a long way off.
-            Some(Ok(seen)) if seen.asked_at < self.desired.created_at.max(self.now() - LIST_SHARED) => {
-                Err(Step::ReadAccount(self.now()))
-            }
-            Some(Ok(_)) => Err(account_exists(self).step()),
+            Some(Ok(seen)) => match &seen.account {
+                None => Ok(Name::Free(seen.asked_at)),
+                // An older list may show an account that has gone since, and the next look is a long way off.
+                Some(_) if seen.asked_at < self.desired.created_at.max(self.now() - LIST_SHARED) => {
+                    Err(Step::ReadAccount(self.now()))
+                }
+                Some(account) => Ok(Name::Taken(account)),
+            },
         }
-    }
-
-    /// It is our turn to change something on the instance.
-    pub(super) fn turn(&self, kind: CallKind, reason: Reason) -> Result<(), Step> {
-        match &self.seen.turn {
-            None => Err(Step::TakeTurn(kind)),
-            Some(Turn::Ours) => Ok(()),
-            Some(Turn::Waiting) => {
-                Err(Verdict::new(reason, "Waiting for another operation on the instance to end.").quietly().step())
-            }
-            Some(Turn::DeletionLimited(at)) => {
-                let message =
-                    format!("Many accounts of the instance were deleted lately (--max-deletes); goes on at {at:.0}.");
-                Err(Verdict::new(Reason::DeletionLimited, message).at(*at).step())
-            }
-            Some(Turn::NotBefore(at)) => {
-                Err(Verdict::new(reason, "Waiting for the call budget of the credential.").at(*at).quietly().step())
-            }
-        }
-    }
-
-    /// How many attempts this operation has had.
-    pub(super) fn attempts(&self, kind: OperationKind) -> u32 {
-        self.seen.intent.as_ref().filter(|intent| intent.kind == kind).map_or(0, |intent| intent.attempts)
-    }
-
-    /// The manifest or the Secret changed since the intent was written: a stalled try may be made at once.
-    fn wish_changed_since(&self, intent: &Intent) -> bool {
-        let secret_changed = match (&self.seen.secret, &intent.secret) {
-            (SecretSeen::Present { uid, resource_version }, Some(sent)) => {
-                sent.uid != *uid || sent.resource_version != *resource_version
-            }
-            _ => false,
-        };
-        secret_changed || self.desired.generation != self.seen.record.observed_generation
     }
 
     fn after_create(&self, intent: &'a Intent, call: &CallSeen) -> Step {
         match &call.outcome {
             Ok(Accepted::Done) => self.confirmed(intent, None, intent.access.clone()),
-            Ok(Accepted::Job(job)) => self.job_accepted(intent, job.clone()),
+            Ok(Accepted::Job(job)) => self.job_running(intent, job.clone(), Reason::JobRunning),
             Err(CallError::NotApplied(error)) => match self.listed_after(intent, error) {
                 Err(step) => step,
                 // On record, or the next pass would take the account for the work of this call.
-                Ok(Some(true)) => account_exists(self)
-                    .with_operation(self.operation(intent, OperationState::Failed, Some(self.now())), None)
-                    .step(),
+                Ok(Some(true)) => self.taken(intent, error),
+                Ok(None) if error.class == ErrorClass::AccountExists => self.taken(intent, error),
                 Ok(_) => self.refused_call(intent, error),
             },
             Err(CallError::Unknown(error)) => self.lost(intent, error),
         }
     }
 
-    /// A cloud may say "exists" or "does not exist" with a code that means anything. Where it can be listed, the list
-    /// decides: whether the account is there after the refused call; `None` where that cannot be told now.
-    pub(super) fn listed_after(&self, intent: &Intent, refusal: &CloudError) -> Result<Option<bool>, Step> {
-        let InstanceSeen::Present(facts) = &self.seen.instance else { return Ok(None) };
-        let vague = matches!(refusal.class, ErrorClass::InvalidSpec | ErrorClass::Rejected);
-        if !vague || !facts.provider.rules().capabilities().list {
-            return Ok(None);
+    /// The create was refused because the name is taken, so the account is not the work of this call.
+    fn taken(&self, intent: &Intent, error: &CloudError) -> Step {
+        let mut verdict = account_exists(self);
+        if self.desired.adopt {
+            verdict = Verdict::new(Reason::Creating, "An account of that name exists; adopting it.").at(self.now());
+            verdict.account = AccountChange::Gone;
         }
-        match &self.seen.account {
-            Some(Ok(seen)) if seen.asked_at >= self.sent_at(intent) => Ok(Some(seen.account.is_some())),
-            Some(Err(_)) => Ok(None),
-            _ => Err(Step::ReadAccount(self.sent_at(intent))),
-        }
+        verdict.error = Some(error.clone());
+        verdict.with_operation(self.operation(intent, OperationState::Failed, Some(self.now())), None).step()
     }
 
-    fn job_accepted(&self, intent: &Intent, job: JobId) -> Step {
-        // The same words as of a job that is followed: the next pass then has nothing new to write.
-        let message = format!("Job {job} is running.");
-        Verdict::new(Reason::JobRunning, message)
-            .with_operation(self.operation(intent, OperationState::Running, None), Some(job))
-            .at(self.now() + self.settings().job_poll_interval)
-            .step()
-    }
-
-    fn create_ended(&self, intent: &Intent, job: &JobId, state: &JobState) -> Step {
+    fn create_ended(&self, intent: &'a Intent, job: &JobId, state: &JobState) -> Step {
         match state {
             JobState::Succeeded => self.confirmed(intent, Some(job.clone()), intent.access.clone()),
-            JobState::Running => self.job_accepted(intent, job.clone()),
-            JobState::Failed(why) => job_failed(self, intent, job, why.as_deref()),
+            JobState::Running => self.job_running(intent, job.clone(), Reason::JobRunning),
+            JobState::Failed(why) => create_failed(self, intent, job, why.as_deref()),
         }
     }
 
     /// The account is there, and it is ours.
-    fn confirmed(&self, intent: &Intent, job: Option<JobId>, access: Access) -> Step {
+    pub(super) fn confirmed(&self, intent: &Intent, job: Option<JobId>, access: Access) -> Step {
         let mut verdict = Verdict::new(Reason::AccountReady, "The account is as the manifest says.")
             .with_operation(self.operation(intent, OperationState::Succeeded, Some(self.now())), job);
         let password = intent.secret.clone().zip(intent.fingerprint.clone());
@@ -281,51 +192,79 @@ impl<'a> Situation<'a> {
         self.ready(verdict)
     }
 
-    /// The cloud refused for certain: the same attempt may be made again, or where people must act, a new one.
-    pub(super) fn refused_call(&self, intent: &Intent, error: &CloudError) -> Step {
-        let verdict = self.fail(error);
-        let (state, finished_at) = if is_stalled(verdict.reason) {
-            (OperationState::Failed, Some(self.now()))
-        } else {
-            (OperationState::Pending, None)
-        };
-        verdict.with_operation(self.operation(intent, state, finished_at), None).step()
+    /// People have allowed to delete whatever bears the name.
+    pub(super) fn may_replace(&self) -> bool {
+        self.desired.adopt && self.desired.recreate
     }
 
-    /// Nobody knows whether the call took effect: look soon.
-    pub(super) fn lost(&self, intent: &Intent, error: &CloudError) -> Step {
-        let next = self.retry_at(false, error.pause);
-        let mut verdict = self.in_doubt(intent, None, next);
-        verdict.error = Some(error.clone());
-        verdict.step()
+    /// An account whose creation stays in doubt has two ways out: a login that proves it, and the leave to replace.
+    pub(super) fn or_exit(&self, step: Step, intent: &Intent, facts: &'a InstanceFacts) -> Step {
+        let stays = matches!(&step, Step::Settle(verdict) if verdict.reason == Reason::OutcomeStaysUnknown);
+        if !stays || facts.provider.rules().capabilities().list {
+            return step;
+        }
+        if facts.login_check.is_some() && intent.key_id == self.moment.key_id {
+            match (&self.seen.password, &self.seen.login) {
+                (None, _) => return Step::ReadPassword,
+                (Some(_), None) => match self.password() {
+                    Ok((_, fingerprint)) if Some(&fingerprint) == intent.fingerprint.as_ref() => return Step::Login,
+                    _ => {}
+                },
+                (Some(_), Some(LoginSeen::Accepted)) => {
+                    return self.confirmed(intent, self.recorded_job(intent), intent.access.clone());
+                }
+                _ => {}
+            }
+        }
+        if self.may_replace() { recreate::begin(self, facts, !self.owned()) } else { step }
+    }
+
+    /// An operation that status says is at work, while its intent is gone from the object: put back, so that the next
+    /// crash finds it.
+    fn put_back_in_flight(&self, facts: &InstanceFacts) -> Option<Step> {
+        let operation = self.seen.record.operation.as_ref()?;
+        let at_work = operation.state == OperationState::Running && self.seen.record.job_id.is_some();
+        let removed = operation.kind == OperationKind::Recreate && operation.phase.is_some();
+        let ended = operation.state == OperationState::Succeeded && self.seen.record.applied.is_none() && !removed;
+        if self.seen.intent.is_some() || !(at_work || removed) || ended {
+            return None;
+        }
+        self.restored(facts.provider.rules().access(&self.desired.access).ok())
+            .map(|it| Step::WriteIntent(Box::new(it)))
     }
 }
 
-fn job_failed(situation: &Situation<'_>, intent: &Intent, job: &JobId, why: Option<&str>) -> Step {
-    let cause = why.map_or_else(String::new, |why| format!(" with code {why}"));
-    let message = format!(
-        "Job {job} failed{cause}. The cloud gives no cause; an account named {} may exist already. It is tried again \
-         slowly, and at once when the manifest or the Secret changes.",
+/// Whose a name is.
+pub(super) enum Name<'a> {
+    /// Nobody's, in a list asked then.
+    Free(jiff::Timestamp),
+    /// This account's.
+    Taken(&'a crate::provider::contract::Account),
+}
+
+fn create_failed(situation: &Situation<'_>, intent: &Intent, job: &JobId, why: Option<&str>) -> Step {
+    let exits = format!(
+        "an account named {} may exist already. To have it deleted and added again set spec.adoptionPolicy: Adopt and \
+         spec.updatePolicy: Recreate.",
         intent.username
     );
-    let failed = situation.failed(intent);
-    let since = failed.finished_at.as_ref().map_or(situation.now(), |time| time.0);
-    let mut verdict = Verdict::new(Reason::JobFailed, message);
-    let mut error = CloudError::new(ErrorClass::Rejected, format!("job {job} failed"));
-    if let Some(why) = why.filter(|why| !why.is_empty()) {
-        error = error.with_code(why);
+    let mut verdict = situation.job_failed(intent, job, why, &exits, situation.settings().retry_max);
+    if situation.may_replace() {
+        // The next pass goes that way; it must find the failure on record.
+        verdict = verdict.at(situation.now());
     }
-    verdict.error = Some(error);
-    verdict.with_operation(failed, Some(job.clone())).retry(since + situation.settings().retry_max).step()
+    verdict.step()
 }
 
-fn account_exists(situation: &Situation<'_>) -> Verdict {
+pub(super) fn account_exists(situation: &Situation<'_>) -> Verdict {
     let message = format!(
-        "An account named {} exists already and is not this object's; remove it in the cloud, or choose another \
-         spec.username in a new object.",
+        "An account named {} exists already and is not this object's; remove it in the cloud, choose another \
+         spec.username in a new object, or set spec.adoptionPolicy: Adopt.",
         situation.desired.username
     );
-    Verdict::new(Reason::AccountExists, message).retry(situation.retry_at(true, None))
+    let mut verdict = Verdict::new(Reason::AccountExists, message).retry(situation.retry_at(true, None));
+    verdict.account = AccountChange::Gone;
+    verdict
 }
 
 pub(super) fn instance_changed(situation: &Situation<'_>, before: &str) -> String {
@@ -333,18 +272,5 @@ pub(super) fn instance_changed(situation: &Situation<'_>, before: &str) -> Strin
         "Instance {} now means another cloud instance than {before}, where the account was made; restore it, or delete \
          and re-create this object.",
         situation.desired.instance_name
-    )
-}
-
-/// Instance reasons that a user with work pending shows as its own.
-fn shown_by_users(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::ProviderUnavailable
-            | Reason::Throttled
-            | Reason::AccessDenied
-            | Reason::InstanceNotFound
-            | Reason::InstanceUnavailable
-            | Reason::NotAllowed
     )
 }

@@ -1,21 +1,28 @@
 //! A user on its way out: take away what is ours, leave what is not, and never hang for ever.
 
 use super::{
-    JOB_GRACE, LIST_LAG, Release, Situation, Step, Verdict,
-    attempt::{Attempt, Resolution},
+    AccountChange, JOB_GRACE, LIST_LAG, Release, Situation, Step, Verdict,
+    attempt::{Attempt, Resolution, call_kind},
+    call::Draft,
+    recreate::Removal,
 };
 use crate::{
     api::{
         conditions::Reason,
-        user::{OperationKind, OperationState},
+        user::{OperationKind, OperationPhase, OperationState},
     },
     domain::{
         journal::Intent,
         names::JobId,
         seen::{CallSeen, InstanceFacts, InstanceSeen},
     },
-    provider::contract::{Accepted, CallError, CallKind, ErrorClass, JobSeen, JobState},
+    provider::contract::{Accepted, Access, CallError, CallKind, ErrorClass, JobSeen, JobState},
 };
+
+/// What is left in the cloud of an account that is not to be deleted.
+fn retained(there: bool) -> Release {
+    if there { Release::Retained } else { Release::NothingLeft }
+}
 
 /// Failed delete jobs before people are told that they have to act.
 const DELETE_TRIES: u32 = 3;
@@ -24,41 +31,190 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
     if situation.seen.released || !situation.seen.finalizer {
         return Step::Gone;
     }
+    situation.leaving()
+}
+
+/// `expiresAt` has passed: the account goes as it does with its object, but the object stays.
+pub(super) fn expired(situation: &Situation<'_>) -> Step {
     let create = situation.attempt(OperationKind::Create);
-    let owned = situation.seen.record.applied.is_some();
-    if situation.desired.retain {
-        return situation.retain(&create, owned);
-    }
-    match (situation.attempt(OperationKind::Delete), create) {
-        (Attempt::None, _) if owned => situation.announce(None),
-        (Attempt::None, create) => situation.undecided(create),
-        (delete, _) => situation.deleting(delete),
+    let may_exist = situation.owned()
+        || !matches!(situation.attempt(OperationKind::Delete), Attempt::None | Attempt::Refused)
+        || !certainly_without_account(&create)
+        || situation.seen.intent.as_ref().is_some_and(|it| it.adopting && it.phase.is_some());
+    match (may_exist, situation.seen.finalizer) {
+        (true, true) => situation.leaving(),
+        (true, false) => Step::RestoreFinalizer,
+        (false, true) => Step::Release(Release::NothingLeft),
+        (false, false) => situation.expired_verdict().step(),
     }
 }
 
+/// Nothing of this creation is or will be in the cloud.
+fn certainly_without_account(create: &Attempt<'_>) -> bool {
+    matches!(create, Attempt::None | Attempt::NotApplied(_) | Attempt::Refused | Attempt::JobFailed(..))
+}
+
 impl<'a> Situation<'a> {
-    /// Leaves the account in the cloud. A running create is awaited first, so that what is left behind is known.
-    fn retain(&self, create: &Attempt<'a>, owned: bool) -> Step {
-        if let (Attempt::Running(intent, job), false) = (create, owned)
+    /// What is there, and whether it is ours to take away.
+    fn leaving(&self) -> Step {
+        if let InstanceSeen::Present(InstanceFacts { gone: true, .. }) = &self.seen.instance {
+            return self.left(Release::NothingLeft);
+        }
+        let owned = self.owned();
+        if self.desired.retain && self.desired.deleted_at.is_some() {
+            return self.retain(owned);
+        }
+        match &self.seen.intent {
+            Some(intent) if intent.kind == OperationKind::Delete => match self.attempt(OperationKind::Delete) {
+                Attempt::None if owned => self.announce_delete(None),
+                Attempt::None => self.left(Release::NothingLeft),
+                delete => self.deleting(delete),
+            },
+            Some(intent) if intent.kind == OperationKind::Recreate => self.recreation_left(intent, owned),
+            _ if owned => self.announce_delete(None),
+            // Nothing that an adoption has not finished is ours.
+            Some(intent) if intent.adopting => self.left(Release::NothingLeft),
+            _ => self.undecided(self.attempt(OperationKind::Create)),
+        }
+    }
+
+    /// There is nothing more to take away: the object goes, or where it only expired, stays and says so.
+    fn left(&self, release: Release) -> Step {
+        if self.desired.deleted_at.is_some() {
+            return Step::Release(release);
+        }
+        let mut verdict = self.expired_verdict();
+        if let Some(intent) = &self.seen.intent {
+            let state =
+                if intent.kind == OperationKind::Delete { OperationState::Succeeded } else { OperationState::Failed };
+            let operation = self.operation(intent, state, Some(self.now()));
+            verdict = verdict.with_operation(operation, self.recorded_job(intent));
+        }
+        // On record first: the next pass takes the finalizer off.
+        verdict.at(self.now()).step()
+    }
+
+    fn expired_verdict(&self) -> Verdict {
+        let at = self.desired.expires_at.unwrap_or(self.now());
+        let mut verdict = Verdict::new(Reason::Expired, format!("Expired at {at:.0}; the account is deleted."));
+        verdict.account = AccountChange::Gone;
+        verdict
+    }
+
+    /// `expiresAt` was moved while the account was being deleted: what became of that is found out first.
+    pub(super) fn deletion_withdrawn(&self, facts: &'a InstanceFacts) -> Option<Step> {
+        let intent = self.seen.intent.as_ref()?;
+        let ended = |gone: bool, job: Option<JobId>| {
+            let (reason, state) = if gone {
+                (Reason::Creating, OperationState::Succeeded)
+            } else {
+                (Reason::AccountReady, OperationState::Failed)
+            };
+            let mut verdict = Verdict::new(reason, "The deletion was withdrawn.")
+                .with_operation(self.operation(intent, state, Some(self.now())), job)
+                .at(self.now());
+            verdict.account = if gone { AccountChange::Gone } else { AccountChange::Keep };
+            verdict.step()
+        };
+        match self.attempt(OperationKind::Delete) {
+            Attempt::None
+            | Attempt::Refused
+            | Attempt::NotApplied(_)
+            | Attempt::JobFailed(..)
+            | Attempt::Announced(_) => None,
+            Attempt::Running(..) | Attempt::Unknown(_) if !facts.connected => Some(self.not_connected(facts)),
+            Attempt::Running(intent, job) => Some(match self.follow(intent, &job, Reason::Deleting) {
+                Err(step) => step,
+                Ok(state) => ended(*state == JobState::Succeeded, Some(job)),
+            }),
+            Attempt::Unknown(intent) => Some(match self.resolve(intent, facts) {
+                Resolution::Pending(step) => step,
+                Resolution::Absent => ended(true, None),
+                Resolution::Present(_) | Resolution::NoJob => ended(false, None),
+                Resolution::Job(job, JobState::Running) => self.job_running(intent, job, Reason::Deleting),
+                Resolution::Job(job, state) => ended(*state == JobState::Succeeded, Some(job)),
+            }),
+        }
+    }
+
+    /// Leaves the account in the cloud. A running job is awaited first, so that what is left behind is known.
+    fn retain(&self, owned: bool) -> Step {
+        let Some(intent) = self.seen.intent.as_ref() else { return Step::Release(retained(owned)) };
+        if self.removal_ended(intent) == Some(Removal::Done) {
+            return Step::Release(Release::NothingLeft);
+        }
+        let deletes = call_kind(intent) == CallKind::Delete;
+        if let Attempt::Running(intent, job) = self.attempt(intent.kind)
             && self.now() < self.sent_at(intent) + self.settings().job_timeout
             && self.connected().is_ok()
         {
-            return match self.follow(intent, job, Reason::Deleting) {
+            return match self.follow(intent, &job, Reason::Deleting) {
                 Err(step) => step,
-                Ok(JobState::Failed(_)) => Step::Release(Release::NothingLeft),
-                Ok(_) => Step::Release(Release::Retained),
+                Ok(JobState::Succeeded) => Step::Release(retained(!deletes)),
+                Ok(_) => Step::Release(retained(
+                    deletes || intent.removal_failed || owned && intent.kind != OperationKind::Recreate,
+                )),
             };
         }
-        let may_exist = owned
-            || !matches!(create, Attempt::None | Attempt::NotApplied(_) | Attempt::Refused | Attempt::JobFailed(..));
-        Step::Release(if may_exist { Release::Retained } else { Release::NothingLeft })
+        let create = self.attempt(OperationKind::Create);
+        Step::Release(retained(owned || !certainly_without_account(&create)))
+    }
+
+    /// The object goes in the middle of a re-creation: what was deleted is not deleted twice.
+    fn recreation_left(&self, intent: &'a Intent, owned: bool) -> Step {
+        let attempt = self.attempt(OperationKind::Recreate);
+        if intent.phase == Some(OperationPhase::Adding) {
+            return match attempt {
+                Attempt::None if owned => self.announce_delete(None),
+                Attempt::None => self.left(Release::NothingLeft),
+                attempt => self.undecided(attempt),
+            };
+        }
+        if intent.adopting {
+            return self.left(Release::NothingLeft);
+        }
+        match self.removal_ended(intent) {
+            Some(Removal::Done) => return self.left(Release::NothingLeft),
+            Some(Removal::Failed) => return self.announce_delete(None),
+            None => {}
+        }
+        let (intent, job) = match attempt {
+            Attempt::Running(intent, job) => (intent, Some(job)),
+            Attempt::Unknown(intent) | Attempt::Announced(intent) => (intent, None),
+            _ => return self.announce_delete(None),
+        };
+        let facts = match self.connected_for(intent) {
+            Ok(facts) => facts,
+            Err(step) => return step,
+        };
+        if let Some(job) = job {
+            return match self.follow(intent, &job, Reason::Deleting) {
+                Err(step) => step,
+                Ok(JobState::Failed(_)) => self.announce_delete(None),
+                Ok(_) => self.left(Release::NothingLeft),
+            };
+        }
+        match self.resolve(intent, facts) {
+            Resolution::Pending(step) => step,
+            Resolution::Absent | Resolution::Job(_, JobState::Succeeded) => self.left(Release::NothingLeft),
+            Resolution::Job(job, JobState::Running) => self.job_running(intent, job, Reason::Deleting),
+            Resolution::Present(_) | Resolution::NoJob | Resolution::Job(..) => self.announce_delete(None),
+        }
+    }
+
+    /// The creation came to nothing. In a re-creation the account from before is there if its deletion failed.
+    fn nothing_made(&self) -> Step {
+        match &self.seen.intent {
+            Some(intent) if intent.removal_failed && !intent.adopting => self.announce_delete(None),
+            _ => self.left(Release::NothingLeft),
+        }
     }
 
     /// The object goes while its create is in doubt or at work: find out first whether there is anything to delete.
     fn undecided(&self, create: Attempt<'a>) -> Step {
         let (intent, job) = match create {
             Attempt::None | Attempt::NotApplied(_) | Attempt::Refused | Attempt::JobFailed(..) => {
-                return Step::Release(Release::NothingLeft);
+                return self.nothing_made();
             }
             Attempt::Running(intent, job) => (intent, Some(job)),
             Attempt::Announced(intent) | Attempt::Unknown(intent) => (intent, None),
@@ -70,23 +226,23 @@ impl<'a> Situation<'a> {
         if let Some(job) = job {
             return match self.follow(intent, &job, Reason::Deleting) {
                 Err(step) => step,
-                Ok(JobState::Failed(_)) => Step::Release(Release::NothingLeft),
-                Ok(_) => self.announce(None),
+                Ok(JobState::Failed(_)) => self.nothing_made(),
+                Ok(_) => self.announce_delete(None),
             };
         }
         // Twice the grace, because this answer releases the object for good; and whatever the age, because a record that
         // has expired will not come back.
         if self.seen.job == Some(Ok(JobSeen::NotFound)) && self.now() >= self.sent_at(intent) + self.grace() * 2 {
-            return Step::Release(Release::Orphaned(
+            return self.left(Release::Orphaned(
                 "the cloud shows no job for its create call, whose answer was lost".to_owned(),
             ));
         }
         match self.resolve(intent, facts) {
             Resolution::Pending(step) => step,
-            Resolution::Present(account) if account.built_in => Step::Release(Release::NothingLeft),
-            Resolution::Present(_) | Resolution::Job(_, JobState::Succeeded) => self.announce(None),
-            Resolution::Absent | Resolution::Job(_, JobState::Failed(_)) => Step::Release(Release::NothingLeft),
-            Resolution::Job(job, JobState::Running) => self.job_running(intent, job),
+            Resolution::Present(account) if account.built_in => self.nothing_made(),
+            Resolution::Present(_) | Resolution::Job(_, JobState::Succeeded) => self.announce_delete(None),
+            Resolution::Absent | Resolution::Job(_, JobState::Failed(_)) => self.nothing_made(),
+            Resolution::Job(job, JobState::Running) => self.job_running(intent, job, Reason::Deleting),
             Resolution::NoJob => self.in_doubt(intent, None, self.sent_at(intent) + self.grace() * 2).step(),
         }
     }
@@ -101,13 +257,13 @@ impl<'a> Situation<'a> {
             };
         }
         let (intent, job) = match delete {
-            Attempt::None | Attempt::Refused => return self.announce(None),
+            Attempt::None | Attempt::Refused => return self.announce_delete(None),
             Attempt::Announced(_) => return Step::Call(CallKind::Delete),
-            Attempt::NotApplied(intent) => return self.announce(Some(intent)),
+            Attempt::NotApplied(intent) => return self.announce_delete(Some(intent)),
             Attempt::JobFailed(intent, job, failed) => {
                 let since = failed.finished_at.as_ref().map_or(self.now(), |time| time.0);
                 if self.now() >= since + self.delete_pause() {
-                    return self.announce(None);
+                    return self.announce_delete(None);
                 }
                 return self.delete_failed(intent, &job, None);
             }
@@ -126,14 +282,14 @@ impl<'a> Situation<'a> {
         }
         match self.resolve(intent, facts) {
             Resolution::Pending(step) => step,
-            Resolution::Absent => Step::Release(Release::NothingLeft),
-            Resolution::Present(_) | Resolution::NoJob => self.announce(None),
+            Resolution::Absent => self.left(Release::NothingLeft),
+            Resolution::Present(_) | Resolution::NoJob => self.announce_delete(None),
             Resolution::Job(job, state) => self.delete_ended(intent, &job, state),
         }
     }
 
     /// Takes a turn, announces the delete and makes it. `reuse`: an attempt that certainly had no effect.
-    fn announce(&self, reuse: Option<&Intent>) -> Step {
+    fn announce_delete(&self, reuse: Option<&Intent>) -> Step {
         let facts = match self.connected() {
             Ok(facts) => facts,
             Err(step) => return step,
@@ -141,35 +297,18 @@ impl<'a> Situation<'a> {
         if let Some(key) = self.seen.record.instance_key.as_ref().filter(|key| **key != facts.key) {
             return self.unreachable_instance(&format!("the instance object now means {} instead of {key}", facts.key));
         }
-        if let Err(step) = self.turn(CallKind::Delete, Reason::Deleting) {
+        if let Err(step) = self.turn(facts, CallKind::Delete, Reason::Deleting) {
             return step;
         }
-        if reuse.is_some() {
-            return Step::Call(CallKind::Delete);
-        }
-        Step::WriteIntent(Box::new(Intent {
-            uid: self.desired.uid.clone(),
-            instance_key: facts.key.clone(),
-            username: self.desired.username.clone(),
-            kind: OperationKind::Delete,
-            phase: None,
-            attempt: self.moment.attempt.clone(),
-            attempts: self.attempts(OperationKind::Delete) + 1,
-            written_at: self.now(),
-            absent_at: None,
-            access: crate::provider::contract::Access::default(),
-            fingerprint: None,
-            secret: None,
-            key_id: self.moment.key_id.clone(),
-        }))
+        self.announce(facts, Draft::new(OperationKind::Delete, Access::default(), None), reuse)
     }
 
     fn after_delete(&self, intent: &'a Intent, call: &CallSeen) -> Step {
         match &call.outcome {
-            Ok(Accepted::Done) => Step::Release(Release::NothingLeft),
-            Ok(Accepted::Job(job)) => self.job_running(intent, job.clone()),
+            Ok(Accepted::Done) => self.left(Release::NothingLeft),
+            Ok(Accepted::Job(job)) => self.job_running(intent, job.clone(), Reason::Deleting),
             Err(CallError::NotApplied(error)) if error.class == ErrorClass::AccountNotFound => {
-                Step::Release(Release::NothingLeft)
+                self.left(Release::NothingLeft)
             }
             Err(CallError::NotApplied(error)) if error.class == ErrorClass::InstanceNotFound => {
                 self.unreachable_instance(&format!("the cloud says the instance does not exist ({error})"))
@@ -180,24 +319,17 @@ impl<'a> Situation<'a> {
                 Ok(Some(false)) if self.now() < self.moment.started_at + LIST_LAG => {
                     self.in_doubt(intent, None, self.moment.started_at + LIST_LAG).step()
                 }
-                Ok(Some(false)) => Step::Release(Release::NothingLeft),
+                Ok(Some(false)) => self.left(Release::NothingLeft),
                 Ok(_) => self.refused_call(intent, error),
             },
             Err(CallError::Unknown(error)) => self.lost(intent, error),
         }
     }
 
-    fn job_running(&self, intent: &Intent, job: JobId) -> Step {
-        Verdict::new(Reason::Deleting, format!("Job {job} is running."))
-            .with_operation(self.operation(intent, OperationState::Running, None), Some(job))
-            .at(self.now() + self.settings().job_poll_interval)
-            .step()
-    }
-
     fn delete_ended(&self, intent: &Intent, job: &JobId, state: &JobState) -> Step {
         match state {
-            JobState::Succeeded => Step::Release(Release::NothingLeft),
-            JobState::Running => self.job_running(intent, job.clone()),
+            JobState::Succeeded => self.left(Release::NothingLeft),
+            JobState::Running => self.job_running(intent, job.clone(), Reason::Deleting),
             JobState::Failed(why) => self.delete_failed(intent, job, why.as_deref()),
         }
     }
@@ -256,7 +388,12 @@ impl<'a> Situation<'a> {
         let settings = self.settings();
         // A freshly started process has seen no Secret yet: it gives them a minute to appear.
         let patience = self.moment.started_at + JOB_GRACE.min(settings.orphan_after);
-        let deadline = (self.desired.since() + settings.orphan_after).max(patience);
+        let Some(deleted_at) = self.desired.deleted_at else {
+            // An object that stays is never released: it waits for the instance to come back.
+            let message = format!("The account has expired and cannot be removed yet: {why}.");
+            return Verdict::new(Reason::Deleting, message).retry(self.retry_at(false, None)).step();
+        };
+        let deadline = (deleted_at + settings.orphan_after).max(patience);
         if self.now() >= deadline {
             return Step::Release(Release::Orphaned(why.to_owned()));
         }

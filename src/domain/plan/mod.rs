@@ -2,12 +2,16 @@
 //!
 //! [`plan`] does no I/O and reads no clock. A pass calls it, performs the step it names, adds what was seen and calls
 //! it again, until it settles. The files beside this one are the situations a user can be in: [`create`] (not ours
-//! yet), [`settled`] (ours), [`delete`] (on its way out); [`attempt`] reads what became of a call.
+//! yet), [`adopt`] (somebody's, to become ours), [`settled`] (ours), [`recreate`] (ours, deleted to be added again),
+//! [`delete`] (on its way out). [`call`] is what all changing calls have in common, [`attempt`] reads what became of one.
 
+mod adopt;
 mod attempt;
+mod call;
 mod create;
 mod delete;
 mod ready;
+mod recreate;
 mod settled;
 #[cfg(test)]
 mod tests;
@@ -28,7 +32,7 @@ use super::{
 use crate::{
     api::{
         conditions::{Companion, Reason},
-        user::Operation,
+        user::{Operation, OperationKind, OperationState},
     },
     provider::contract::{Access, CallKind, CloudError, Delay, ErrorClass, LostCall, Refusal},
 };
@@ -64,6 +68,10 @@ pub struct Moment<'a> {
     /// The attempt whose last call was refused for certain, if this process heard that itself and has not made the call
     /// again since.
     pub refused: Option<AttemptId>,
+    /// Since when passes of this user have ended in a wait of our own making.
+    pub waiting_since: Option<Timestamp>,
+    /// The next change of this user may not be made before: a Secret that flaps must not spend a shared quota.
+    pub changeable_from: Option<Timestamp>,
     /// The operator key in use.
     pub key_id: KeyId,
     /// Flags.
@@ -155,6 +163,8 @@ pub struct Verdict {
     pub recheck: Recheck,
     /// A wait of our own making, not worth a write before [`QUIET_FOR`].
     pub quiet: bool,
+    /// What `chuser.dev/reconcile-requested-at` asked for was done.
+    pub handled: bool,
 }
 
 /// What a pass learnt about the account.
@@ -164,8 +174,10 @@ pub enum AccountChange {
     Keep,
     /// The account is ours and has this access, and this password where one was set.
     Confirmed(Access, Option<(SecretVersion, Fingerprint)>),
-    /// The same password was seen at a new version of the Secret.
-    SameSecret(SecretVersion),
+    /// The password in force is the one at this version of the Secret.
+    SamePassword(SecretVersion, Fingerprint),
+    /// The account is gone, or is not ours any more.
+    Gone,
 }
 
 /// When to look again. A change of the object, its Secret or its instance always comes first.
@@ -217,7 +229,11 @@ pub fn plan(desired: &Desired, seen: &Seen, moment: &Moment<'_>) -> Step {
     if let InstanceSeen::Present(InstanceFacts { not_allowed: Some(message), .. }) = &seen.instance {
         return settle(Reason::NotAllowed, message);
     }
-    if seen.record.applied.is_some() { settled::next(&situation) } else { create::next(&situation) }
+    if desired.expires_at.is_some_and(|at| at <= moment.now) {
+        return delete::expired(&situation);
+    }
+    let step = if situation.owned() { settled::next(&situation) } else { create::next(&situation) };
+    situation.until_expiry(step)
 }
 
 /// One user at one moment: the three inputs of [`plan`], with the words its parts share.
@@ -283,6 +299,41 @@ impl<'a> Situation<'a> {
             Delay::NotBefore(at) => Verdict::new(reason, message).at(*at).quietly(),
         }
     }
+
+    /// The account is this object's: status says so, or the journal of a call that is only made for accounts of ours. A
+    /// creation that was begun after the account was seen gone has to prove it anew.
+    fn owned(&self) -> bool {
+        let applied = self.seen.record.applied.is_some();
+        let Some(intent) = &self.seen.intent else { return applied };
+        let on_record = self.seen.record.operation.as_ref().filter(|it| it.id == intent.attempt).map(|it| it.state);
+        let succeeded = on_record == Some(OperationState::Succeeded);
+        match intent.kind {
+            OperationKind::Create => applied && succeeded,
+            OperationKind::Delete => applied,
+            OperationKind::Recreate if intent.adopting => applied && succeeded,
+            OperationKind::SetPassword if intent.adopting => applied || succeeded,
+            // Where such a call is over and nothing is applied, the account was seen gone since.
+            OperationKind::SetPassword | OperationKind::SetAccess => {
+                applied || !(succeeded || on_record == Some(OperationState::Failed))
+            }
+            OperationKind::Recreate => applied || !succeeded || self.removal_ended(intent).is_some(),
+        }
+    }
+
+    /// `expiresAt` is a change that nobody announces: the pass before it has to come back for it.
+    fn until_expiry(&self, step: Step) -> Step {
+        match (step, self.desired.expires_at) {
+            (Step::Settle(mut verdict), Some(expiry)) => {
+                verdict.recheck = match verdict.recheck {
+                    Recheck::OnChange => Recheck::At(expiry),
+                    Recheck::At(at) => Recheck::At(at.min(expiry)),
+                    Recheck::Retry { at } => Recheck::Retry { at: at.min(expiry) },
+                };
+                Step::Settle(verdict)
+            }
+            (step, _) => step,
+        }
+    }
 }
 
 impl Verdict {
@@ -296,6 +347,7 @@ impl Verdict {
             account: AccountChange::Keep,
             recheck: Recheck::OnChange,
             quiet: false,
+            handled: true,
         }
     }
 
@@ -311,6 +363,11 @@ impl Verdict {
 
     fn quietly(mut self) -> Self {
         self.quiet = true;
+        self
+    }
+
+    fn unhandled(mut self) -> Self {
+        self.handled = false;
         self
     }
 

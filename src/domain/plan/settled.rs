@@ -1,80 +1,486 @@
-//! An account that is ours: is it still as the manifest says?
+//! An account that is ours: follow what is under way, then compare it with the manifest and mend the first difference.
 
-use super::{AccountChange, Situation, Step, Verdict, create::instance_changed, refused, settle};
+use jiff::Timestamp;
+
+use super::{
+    AccountChange, LIST_FRESH, LIST_LAG, Situation, Step, Verdict,
+    attempt::{Attempt, Resolution},
+    call::Draft,
+    create::instance_changed,
+    recreate, refused, settle,
+};
 use crate::{
-    api::conditions::Reason,
-    domain::seen::{InstanceSeen, PasswordSeen, SecretSeen},
+    api::{
+        conditions::Reason,
+        user::{OperationKind, OperationState},
+    },
+    domain::{
+        journal::{Intent, SecretVersion},
+        names::{Fingerprint, JobId},
+        seen::{CallSeen, InstanceFacts, InstanceSeen, LoginSeen, PasswordSeen, RecordedPassword, SecretSeen},
+    },
+    provider::contract::{Accepted, Access, CallError, CallKind, Delay, ErrorClass, JobState},
 };
 
 pub(super) fn next(situation: &Situation<'_>) -> Step {
-    if !situation.seen.finalizer {
-        return Step::RestoreFinalizer;
+    if let Some(step) = situation.put_back() {
+        return step;
     }
-    let record = &situation.seen.record;
-    // A settled user does not depend on its instance object; only what it says can change the verdict.
-    if let InstanceSeen::Present(facts) = &situation.seen.instance {
-        if let Some(before) = record.instance_key.as_ref().filter(|key| **key != facts.key) {
-            return settle(Reason::InstanceChanged, instance_changed(situation, before.as_str()));
-        }
-        match facts.provider.rules().access(&situation.desired.access) {
-            Err(refusal) => return refused(&refusal),
-            Ok(access) if Some(&access) != record.applied.as_ref() => {
-                return settle(
-                    Reason::ChangeNotSupported,
-                    "Changing the access of an account (spec.allowedHosts, spec.databases, spec.permission) is not in \
-                     this version; undo the change. The access in force is in status.applied.",
-                );
-            }
-            Ok(_) => {}
-        }
+    let InstanceSeen::Present(facts) = &situation.seen.instance else { return situation.without_instance() };
+    let made_on = situation.seen.record.instance_key.as_ref().filter(|_| situation.seen.record.applied.is_some());
+    let made_on = made_on.or(situation.seen.intent.as_ref().map(|intent| &intent.instance_key));
+    if let Some(before) = made_on.filter(|key| **key != facts.key) {
+        return settle(Reason::InstanceChanged, instance_changed(situation, before.as_str()));
     }
-    situation.password_unchanged()
+    if facts.gone {
+        let message = format!("The cloud says that instance {} does not exist any more.", facts.key);
+        return settle(Reason::InstanceNotFound, message);
+    }
+    if let Some(step) = situation.under_way(facts) {
+        return step;
+    }
+    match facts.provider.rules().access(&situation.desired.access) {
+        Ok(wanted) => situation.compared(facts, &wanted),
+        Err(refusal) => refused(&refusal),
+    }
 }
 
-impl Situation<'_> {
-    /// The Secret still holds the password in force. Its value is read only where its version is new.
-    fn password_unchanged(&self) -> Step {
-        let ready = || Verdict::new(Reason::AccountReady, "The account is as the manifest says.");
-        let Some(recorded) = &self.seen.record.password else { return self.ready(ready()) };
-        let revised = recorded.secret.revision != self.desired.password.revision;
-        let same_version = match &self.seen.secret {
-            // Without its Secret the account goes on working with the password in force.
-            SecretSeen::Missing => return self.ready(ready()),
-            SecretSeen::Present { uid, resource_version } => {
-                recorded.secret.name == self.desired.password.secret
-                    && recorded.secret.uid == *uid
-                    && recorded.secret.resource_version == *resource_version
+/// Whether the password in force is the Secret's.
+enum Password {
+    /// It is; what there is to note of it.
+    InForce(AccountChange),
+    /// It is not: this one is to be set.
+    Due(SecretVersion, Fingerprint),
+}
+
+impl<'a> Situation<'a> {
+    /// Finalizer and journal of an account that is ours are put back where somebody took them off.
+    fn put_back(&self) -> Option<Step> {
+        if self.seen.finalizer && self.seen.intent.is_some() {
+            return None;
+        }
+        match self.seen.intent.clone().or_else(|| self.restored(None)) {
+            Some(intent) => Some(Step::WriteIntent(Box::new(intent))),
+            None => (!self.seen.finalizer).then_some(Step::RestoreFinalizer),
+        }
+    }
+
+    /// The intent of the operation on record, for an object that has lost it. `access`: where status tells none.
+    pub(super) fn restored(&self, access: Option<Access>) -> Option<Intent> {
+        let record = &self.seen.record;
+        let operation = record.operation.as_ref()?;
+        let password = record.password.as_ref().filter(|it| it.key_id == self.moment.key_id);
+        Some(Intent {
+            uid: self.desired.uid.clone(),
+            instance_key: record.instance_key.clone()?,
+            username: self.desired.username.clone(),
+            kind: operation.kind,
+            phase: operation.phase,
+            attempt: operation.id.clone(),
+            attempts: u32::try_from(operation.attempts).unwrap_or(1),
+            written_at: operation.started_at.0,
+            absent_at: None,
+            adopting: false,
+            removal_failed: false,
+            access: record.applied.clone().or(access).unwrap_or_default(),
+            fingerprint: password.map(|it| it.fingerprint.clone()),
+            secret: password.map(|it| it.secret.clone()),
+            key_id: self.moment.key_id.clone(),
+        })
+    }
+
+    /// A settled user does not depend on its instance object. One with something to do waits for it.
+    fn without_instance(&self) -> Step {
+        let record = &self.seen.record;
+        let same_secret = match (&self.seen.secret, &record.password) {
+            (SecretSeen::Present { uid, resource_version }, Some(password)) => {
+                password.secret.uid == *uid && password.secret.resource_version == *resource_version
             }
+            _ => true,
         };
-        // Status does not say under which key of the Secret the password was; a changed manifest may name another.
-        let same_manifest = self.seen.record.ready_generation == Some(self.desired.generation);
-        if same_version && same_manifest && !revised {
-            return self.ready(ready());
+        let at_rest = record.operation.as_ref().is_some_and(|it| it.state == OperationState::Succeeded);
+        if record.ready_generation == Some(self.desired.generation) && same_secret && at_rest {
+            return Verdict::new(Reason::AccountReady, ACCOUNT_READY).step();
         }
-        let changed = || {
-            settle(
-                Reason::ChangeNotSupported,
-                "Changing the password of an account is not in this version; restore the Secret's value or \
-                 spec.passwordSecretRef. The password set at creation stays in force.",
-            )
-        };
-        if revised {
-            return changed();
+        self.instance().err().unwrap_or(Step::Gone)
+    }
+
+    /// The operation that is under way. `None`: there is none, or it is to be decided anew.
+    fn under_way(&self, facts: &'a InstanceFacts) -> Option<Step> {
+        let intent = self.seen.intent.as_ref()?;
+        match intent.kind {
+            OperationKind::Create => None,
+            OperationKind::Recreate => recreate::next(self, intent, facts),
+            OperationKind::Delete => self.deletion_withdrawn(facts),
+            OperationKind::SetPassword | OperationKind::SetAccess => self.change_under_way(intent, facts),
         }
-        match &self.seen.password {
-            None => Step::ReadPassword,
-            Some(PasswordSeen::Missing(_)) => self.ready(ready()),
-            Some(PasswordSeen::Unreadable(_)) => self.ready(ready().retry(self.retry_at(false, None))),
-            // Under another operator key the fingerprint says nothing, and nothing is not a change.
-            _ if recorded.key_id != self.moment.key_id => self.ready(ready()),
-            Some(PasswordSeen::Refused(secret, fingerprint, _) | PasswordSeen::Usable(secret, fingerprint)) => {
-                if *fingerprint != recorded.fingerprint {
-                    return changed();
+    }
+
+    fn change_under_way(&self, intent: &Intent, facts: &'a InstanceFacts) -> Option<Step> {
+        let reason = reason_of_change(intent.kind);
+        match self.attempt(intent.kind) {
+            Attempt::None | Attempt::Refused => None,
+            Attempt::Announced(intent) => Some(match &self.seen.call {
+                None => Step::Call(super::attempt::call_kind(intent)),
+                Some(call) => self.after_change(intent, call, facts),
+            }),
+            Attempt::NotApplied(intent) => self.seen.call.as_ref().map(|call| self.after_change(intent, call, facts)),
+            Attempt::Running(..) if !facts.connected => Some(self.not_connected(facts)),
+            Attempt::Running(intent, job) => Some(match self.follow(intent, &job, reason) {
+                Err(step) => step,
+                Ok(state) => self.change_ended(intent, job, state),
+            }),
+            Attempt::JobFailed(intent, job, failed) => {
+                let since = failed.finished_at.as_ref().map_or(self.now(), |time| time.0);
+                let wait = self.now() < since + self.settings().retry_max && !self.wish_changed_since(intent);
+                wait.then(|| self.change_failed(intent, &job, None))
+            }
+            // No list shows a password: it is sent again.
+            Attempt::Unknown(intent) if intent.kind == OperationKind::SetPassword && !jobs(facts) => None,
+            Attempt::Unknown(_) if !facts.connected => Some(self.not_connected(facts)),
+            Attempt::Unknown(intent) => match self.resolve(intent, facts) {
+                Resolution::Pending(step) => Some(step),
+                Resolution::Present(account) if account.access == intent.access => {
+                    Some(self.change_confirmed(intent, None))
                 }
-                let mut verdict = ready();
-                verdict.account = AccountChange::SameSecret(secret.clone());
+                Resolution::Job(job, state) => Some(self.change_ended(intent, job, state)),
+                Resolution::Absent => Some(self.missing(facts)),
+                Resolution::Present(_) | Resolution::NoJob => None,
+            },
+        }
+    }
+
+    fn after_change(&self, intent: &Intent, call: &CallSeen, facts: &InstanceFacts) -> Step {
+        match &call.outcome {
+            Ok(Accepted::Done) => self.change_confirmed(intent, None),
+            Ok(Accepted::Job(job)) => self.job_running(intent, job.clone(), reason_of_change(intent.kind)),
+            Err(CallError::NotApplied(error)) if error.class == ErrorClass::AccountNotFound => self.missing(facts),
+            Err(CallError::NotApplied(error)) => match self.listed_after(intent, error) {
+                Err(step) => step,
+                Ok(Some(false)) => self.missing(facts),
+                Ok(_) => self.refused_call(intent, error),
+            },
+            Err(CallError::Unknown(error)) => self.lost(intent, error),
+        }
+    }
+
+    fn change_ended(&self, intent: &Intent, job: JobId, state: &JobState) -> Step {
+        match state {
+            JobState::Succeeded => self.change_confirmed(intent, Some(job)),
+            JobState::Running => self.job_running(intent, job, reason_of_change(intent.kind)),
+            JobState::Failed(why) => self.change_failed(intent, &job, why.as_deref()),
+        }
+    }
+
+    fn change_confirmed(&self, intent: &Intent, job: Option<JobId>) -> Step {
+        let mut verdict = Verdict::new(Reason::AccountReady, ACCOUNT_READY)
+            .with_operation(self.operation(intent, OperationState::Succeeded, Some(self.now())), job);
+        let password = intent.secret.clone().zip(intent.fingerprint.clone());
+        // A change of access leaves the password as it is on record, unless nothing is on record yet.
+        let password =
+            password.filter(|_| intent.kind == OperationKind::SetPassword || self.seen.record.password.is_none());
+        verdict.account = AccountChange::Confirmed(intent.access.clone(), password);
+        // The other of the two may be due as well.
+        if self.more_to_do(intent) {
+            verdict.reason = reason_of_change(intent.kind);
+            "A change is in force; looking for more.".clone_into(&mut verdict.message);
+            return verdict.at(self.now()).step();
+        }
+        self.ready(verdict)
+    }
+
+    /// After a change of access the password may be due, and the other way round.
+    fn more_to_do(&self, intent: &Intent) -> bool {
+        let InstanceSeen::Present(facts) = &self.seen.instance else { return false };
+        let access = facts.provider.rules().access(&self.desired.access);
+        let secret_moved = match (&self.seen.secret, &intent.secret, &self.seen.record.password) {
+            (SecretSeen::Present { uid, resource_version }, Some(sent), known) => {
+                let noted = if intent.kind == OperationKind::SetPassword { Some(sent) } else { None };
+                let noted = noted.or(known.as_ref().map(|it| &it.secret)).unwrap_or(sent);
+                noted.uid != *uid || noted.resource_version != *resource_version
+            }
+            _ => false,
+        };
+        let revised = intent.secret.as_ref().is_some_and(|it| it.revision != self.desired.password.revision);
+        access.is_ok_and(|access| access != intent.access) || secret_moved || revised
+    }
+
+    fn change_failed(&self, intent: &Intent, job: &JobId, why: Option<&str>) -> Step {
+        let exits = "what was in force before still is.";
+        self.job_failed(intent, job, why, exits, self.settings().retry_max).step()
+    }
+
+    /// The account was seen to be gone: it is made again.
+    fn missing(&self, facts: &InstanceFacts) -> Step {
+        let over = self.seen.intent.as_ref().filter(|it| it.kind != OperationKind::Create);
+        let over = over.map(|it| self.operation(it, OperationState::Failed, Some(self.now())));
+        let step = if self.seen.call.is_some() {
+            // One change a pass.
+            Verdict::new(Reason::Creating, "The account has gone from the cloud; creating it again.")
+                .at(self.now())
+                .step()
+        } else {
+            self.checked(None, facts)
+        };
+        match step {
+            Step::Settle(mut verdict) if !matches!(verdict.account, AccountChange::Confirmed(..)) => {
+                verdict.account = AccountChange::Gone;
+                verdict.operation = verdict.operation.or(over);
+                Step::Settle(verdict)
+            }
+            step => step,
+        }
+    }
+
+    fn compared(&self, facts: &'a InstanceFacts, wanted: &Access) -> Step {
+        let mut verdict = Verdict::new(Reason::AccountReady, ACCOUNT_READY);
+        let in_force = match self.access_in_force(facts) {
+            Ok(Looked::Access(access)) => access,
+            Ok(Looked::Missing) => return self.missing(facts),
+            Ok(Looked::NotBefore(at)) => {
+                verdict = verdict.at(at).unhandled();
+                self.noted_access()
+            }
+            Ok(Looked::Failed) => {
+                verdict = verdict.retry(self.retry_at(false, None)).unhandled();
+                self.noted_access()
+            }
+            Err(step) => return step,
+        };
+        if in_force != *wanted {
+            return self.change_access(facts, &in_force, wanted);
+        }
+        match self.password_in_force(facts) {
+            Err(step) => step,
+            Ok(Password::Due(secret, fingerprint)) => self.change_password(facts, wanted, secret, fingerprint),
+            Ok(Password::InForce(noted)) => {
+                verdict.account = noted;
+                if self.seen.record.applied.as_ref() != Some(wanted) {
+                    let known = self.known_password().filter(|_| self.seen.record.password.is_none());
+                    verdict.account =
+                        AccountChange::Confirmed(wanted.clone(), known.map(|it| (it.secret, it.fingerprint)));
+                }
                 self.ready(verdict)
             }
         }
     }
+
+    /// The access on record: in status, or where status was wiped in the journal.
+    fn noted_access(&self) -> Access {
+        let record = &self.seen.record;
+        record.applied.clone().or_else(|| self.seen.intent.as_ref().map(|it| it.access.clone())).unwrap_or_default()
+    }
+
+    /// The access that the account has: as the list shows it, where there is one that can be believed.
+    fn access_in_force(&self, facts: &InstanceFacts) -> Result<Looked, Step> {
+        if !facts.provider.rules().capabilities().list || !facts.connected {
+            return Ok(Looked::Access(self.noted_access()));
+        }
+        let forced = self.desired.requested.is_some() && self.desired.requested != self.seen.record.last_handled;
+        // Before that, a list may not show what our own last call did.
+        let settled_at = self.changed_at().map(|at| at + LIST_LAG.min(self.settings().job_timeout));
+        let listed = match &self.seen.account {
+            Some(Ok(seen)) => Some(seen),
+            Some(Err(Delay::NotBefore(at))) => return Ok(Looked::NotBefore(*at)),
+            Some(Err(Delay::Failed(_))) => return Ok(Looked::Failed),
+            None if forced => return Err(Step::ReadAccount(self.now())),
+            None if self.seen.record.applied.is_none() => return Err(Step::ReadAccount(self.now() - LIST_FRESH)),
+            None => self.seen.listed.as_ref(),
+        };
+        Ok(match listed.filter(|seen| settled_at.is_none_or(|at| seen.asked_at >= at)) {
+            None => Looked::Access(self.noted_access()),
+            Some(seen) => seen.account.as_ref().map_or(Looked::Missing, |it| Looked::Access(it.access.clone())),
+        })
+    }
+
+    /// When our own last call was made, as far as is on record.
+    fn changed_at(&self) -> Option<Timestamp> {
+        let recorded = self.seen.record.operation.as_ref();
+        let recorded = recorded.map(|it| it.finished_at.as_ref().unwrap_or(&it.started_at).0);
+        let announced = self.seen.intent.as_ref().map(|it| it.written_at);
+        recorded.into_iter().chain(announced).max()
+    }
+
+    fn change_access(&self, facts: &InstanceFacts, in_force: &Access, wanted: &Access) -> Step {
+        let in_place =
+            facts.provider.rules().capabilities().set_access && in_force.allowed_hosts == wanted.allowed_hosts;
+        if !in_place {
+            return self.recreate(facts, "the access (spec.allowedHosts, spec.databases, spec.permission)");
+        }
+        let known = self.known_password().map(|it| (it.secret, it.fingerprint));
+        let draft = Draft::new(OperationKind::SetAccess, wanted.clone(), known);
+        self.change(facts, CallKind::SetAccess, draft)
+    }
+
+    fn change_password(
+        &self,
+        facts: &InstanceFacts,
+        access: &Access,
+        secret: SecretVersion,
+        fingerprint: Fingerprint,
+    ) -> Step {
+        if !facts.provider.rules().capabilities().set_password {
+            return self.recreate(facts, "the password");
+        }
+        let draft = Draft::new(OperationKind::SetPassword, access.clone(), Some((secret, fingerprint)));
+        self.change(facts, CallKind::SetPassword, draft)
+    }
+
+    fn change(&self, facts: &InstanceFacts, call: CallKind, draft: Draft) -> Step {
+        if let Err(step) = self.reachable(facts) {
+            return step;
+        }
+        let reason = reason_of_change(draft.kind);
+        if let Err(step) = self.paced(reason).and_then(|()| self.turn(facts, call, reason)) {
+            return step;
+        }
+        let reuse = self.reusable(draft.kind);
+        self.announce(facts, draft, reuse)
+    }
+
+    /// The cloud has no call for this change.
+    fn recreate(&self, facts: &InstanceFacts, what: &str) -> Step {
+        if self.desired.recreate {
+            return recreate::begin(self, facts, false);
+        }
+        let message = format!(
+            "{} has no call to change {what} of an account. Take the change back, or set spec.updatePolicy: Recreate to \
+             have the account deleted and added again. Until then everything stays in force as it was; status.applied \
+             shows the access.",
+            facts.provider
+        );
+        settle(Reason::ChangeNotSupported, message)
+    }
+
+    /// The password in force, as far as the record or the journal tells.
+    fn known_password(&self) -> Option<RecordedPassword> {
+        let recorded = self.seen.record.password.clone();
+        recorded.or_else(|| {
+            let intent = self.seen.intent.as_ref()?;
+            // A SetPassword tells only once it has succeeded: an adoption, whose status follows with the access.
+            let tells = match intent.kind {
+                OperationKind::SetAccess => true,
+                OperationKind::SetPassword => matches!(self.attempt(OperationKind::SetPassword), Attempt::None),
+                _ => false,
+            };
+            Some(RecordedPassword {
+                secret: intent.secret.clone().filter(|_| tells)?,
+                fingerprint: intent.fingerprint.clone()?,
+                key_id: intent.key_id.clone(),
+                applied_at: None,
+                verified: false,
+            })
+        })
+    }
+
+    /// Whether the Secret still holds the password in force. Its value is read only where something about it is new.
+    fn password_in_force(&self, facts: &InstanceFacts) -> Result<Password, Step> {
+        let keep = Ok(Password::InForce(AccountChange::Keep));
+        let in_doubt = matches!(self.attempt(OperationKind::SetPassword), Attempt::Unknown(_));
+        let known = self.known_password();
+        let Some(known) = known.filter(|_| !in_doubt) else { return self.password_unknown(facts, in_doubt) };
+        if known.secret.revision != self.desired.password.revision {
+            return self.password().map(|(secret, fingerprint)| Password::Due(secret, fingerprint));
+        }
+        let SecretSeen::Present { uid, resource_version } = &self.seen.secret else { return keep };
+        let same_version = known.secret.name == self.desired.password.secret
+            && known.secret.uid == *uid
+            && known.secret.resource_version == *resource_version;
+        // Status does not say under which key of the Secret the password was; a changed manifest may name another.
+        let same_manifest = self.seen.record.ready_generation == Some(self.desired.generation);
+        let same_key = known.key_id == self.moment.key_id;
+        let repair = self.login_shows_another(facts, &known);
+        if same_version && same_manifest && same_key && !repair {
+            return keep;
+        }
+        match &self.seen.password {
+            None => Err(Step::ReadPassword),
+            // Without its Secret the account goes on working with the password in force.
+            Some(PasswordSeen::Missing(_)) => keep,
+            Some(PasswordSeen::Unreadable(_)) => {
+                let verdict = Verdict::new(Reason::AccountReady, ACCOUNT_READY);
+                Err(self.ready(verdict.retry(self.retry_at(false, None))))
+            }
+            Some(PasswordSeen::Usable(secret, fingerprint)) if !same_key => {
+                if same_version && same_manifest {
+                    return Ok(Password::InForce(AccountChange::SamePassword(secret.clone(), fingerprint.clone())));
+                }
+                self.password_unknown(facts, false)
+            }
+            Some(PasswordSeen::Usable(secret, fingerprint)) if repair || *fingerprint != known.fingerprint => {
+                Ok(Password::Due(secret.clone(), fingerprint.clone()))
+            }
+            Some(PasswordSeen::Usable(secret, fingerprint)) => {
+                Ok(Password::InForce(AccountChange::SamePassword(secret.clone(), fingerprint.clone())))
+            }
+            Some(PasswordSeen::Refused(secret, fingerprint, _)) if same_key && *fingerprint == known.fingerprint => {
+                Ok(Password::InForce(AccountChange::SamePassword(secret.clone(), fingerprint.clone())))
+            }
+            Some(PasswordSeen::Refused(_, _, refusal)) => Err(refused(refusal)),
+        }
+    }
+
+    /// Nobody can say which password is in force: our answer was lost, or the operator's key was. Setting it again does
+    /// no harm; deleting the account for it would, so where there is no such call only a login can tell.
+    fn password_unknown(&self, facts: &InstanceFacts, in_doubt: bool) -> Result<Password, Step> {
+        let (secret, fingerprint) = match self.password() {
+            Ok(password) => password,
+            // Nothing to send and nothing known to be wrong.
+            Err(Step::Settle(verdict)) if !in_doubt && verdict.reason == Reason::WaitingForSecret => {
+                return Ok(Password::InForce(AccountChange::Keep));
+            }
+            Err(step) => return Err(step),
+        };
+        if facts.provider.rules().capabilities().set_password {
+            return Ok(Password::Due(secret, fingerprint));
+        }
+        match &self.seen.login {
+            None if facts.login_check.is_some() => Err(Step::Login),
+            Some(LoginSeen::Accepted) => Ok(Password::InForce(AccountChange::SamePassword(secret, fingerprint))),
+            _ => {
+                let message = format!(
+                    "The operator cannot tell whether the password in Secret {} is the one in force: its own key was \
+                     lost, or the journal. Set spec.loginCheck on the instance to let it try, or set a new \
+                     spec.passwordSecretRef.revision with spec.updatePolicy: Recreate to set the password.",
+                    secret.name
+                );
+                let verdict = Verdict::new(Reason::OutcomeStaysUnknown, message);
+                Err(verdict.retry(self.retry_at(true, None)).step())
+            }
+        }
+    }
+
+    /// A login was refused after the password was last set: somebody changed it behind our back. It is set once more;
+    /// if that does not help, setting it again would not either.
+    fn login_shows_another(&self, facts: &InstanceFacts, known: &RecordedPassword) -> bool {
+        let can_set = facts.provider.rules().capabilities().set_password;
+        let refused_since = self.seen.record.login_refused_since.filter(|_| facts.login_check.is_some() && can_set);
+        refused_since.is_some_and(|since| known.applied_at.is_none_or(|at| at <= since))
+    }
+}
+
+/// What a look at the account showed.
+enum Looked {
+    /// Its access.
+    Access(Access),
+    /// It is not there.
+    Missing,
+    /// It may be looked at from then on.
+    NotBefore(Timestamp),
+    /// The cloud did not say.
+    Failed,
+}
+
+/// The message of a user that is settled.
+const ACCOUNT_READY: &str = "The account is as the manifest says.";
+
+fn reason_of_change(kind: OperationKind) -> Reason {
+    match kind {
+        OperationKind::SetPassword => Reason::UpdatingPassword,
+        _ => Reason::UpdatingAccess,
+    }
+}
+
+fn jobs(facts: &InstanceFacts) -> bool {
+    facts.provider.rules().capabilities().jobs
 }

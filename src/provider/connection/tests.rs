@@ -150,7 +150,7 @@ async fn own_confirmed_changes_are_laid_over_a_list_that_lags() {
     fake.reads_as(Ok(listing(&["old"])));
     let began = Timestamp::now();
     create(&connection, "new").await.expect("created");
-    connection.delete(&AttemptId::new("attempt"), &Username::new("old")).await.expect("deleted");
+    connection.delete(&AttemptId::new("attempt"), &Username::new("old"), true).await.expect("deleted");
     for (name, there) in [("new", true), ("old", false)] {
         let seen = connection.account(&Username::new(name), began).await.expect("a list");
         assert_eq!(seen.account.is_some(), there, "{name}");

@@ -16,6 +16,10 @@ use crate::{
     },
 };
 
+fn not_ours() -> Verdict {
+    Verdict { account: AccountChange::Gone, ..verdict(Reason::AccountExists) }
+}
+
 fn in_doubt(case: &Case) -> Verdict {
     verdict(Reason::OutcomeUnknown).with_operation(case.operation(OperationState::Unknown, None), None)
 }
@@ -153,10 +157,10 @@ fn waiting_for_a_turn_is_quiet_and_a_budget_names_its_time() {
 fn taken_name_is_said_only_from_a_list_that_is_new_and_asked_after_the_object_came() {
     let case = |asked| Case::on(HuaweiCloud).checked().listed(asked, Some(account(access(HuaweiCloud))));
     assert_eq!(case(94).step(), Step::ReadAccount(at(100)), "the account may be gone since");
-    assert_eq!(case(95).verdict(), verdict(Reason::AccountExists).retry(at(700)));
+    assert_eq!(case(95).verdict(), not_ours().retry(at(700)));
     let young = |asked| case(asked).with(|it| it.desired.created_at = at(98));
     assert_eq!(young(97).step(), Step::ReadAccount(at(100)));
-    assert_eq!(young(98).verdict(), verdict(Reason::AccountExists).retry(at(700)));
+    assert_eq!(young(98).verdict(), not_ours().retry(at(700)));
 }
 
 #[test]
@@ -195,7 +199,7 @@ fn lost_create_is_ours_when_the_list_shows_it_with_the_access_that_the_list_show
 fn built_in_account_in_the_list_never_becomes_ours() {
     let built_in = Account { built_in: true, ..account(access(HuaweiCloud)) };
     let case = Case::on(HuaweiCloud).announced(OperationKind::Create, 95).listed(96, Some(built_in));
-    assert_eq!(case.verdict(), verdict(Reason::AccountExists).retry(at(700)));
+    assert_eq!(case.verdict(), not_ours().retry(at(700)));
 }
 
 #[test]
@@ -357,7 +361,10 @@ fn certain_refusal_is_recorded_as_pending_or_where_people_must_act_as_failed() {
         let case = Case::on(QingCloud).with(|it| it.seen.intent = Some(it.intent(OperationKind::Create, FRESH, 100)));
         let case = case.called(CallKind::Create, not_applied(class));
         let finished = (state == OperationState::Failed).then_some(100);
-        let expected = failed(reason, class, "refused").with_operation(case.operation(state, finished), None);
+        let mut expected = failed(reason, class, "refused").with_operation(case.operation(state, finished), None);
+        if reason == Reason::AccountExists {
+            expected.account = AccountChange::Gone;
+        }
         assert_eq!(case.verdict(), expected.retry(at(next)), "{class:?}");
     }
 }
@@ -371,7 +378,9 @@ fn vague_refusal_is_explained_by_the_list_and_never_makes_the_account_ours() {
     assert_eq!(refused().listed(90, None).step(), Step::ReadAccount(at(100)));
     let there = refused().listed(100, Some(account(access(HuaweiCloud))));
     let failed_for = |case: &Case| case.operation(OperationState::Failed, Some(100));
-    let expected = verdict(Reason::AccountExists).with_operation(failed_for(&there), None);
+    let mut expected = failed(Reason::AccountExists, ErrorClass::Rejected, "refused");
+    expected.account = AccountChange::Gone;
+    let expected = expected.with_operation(failed_for(&there), None);
     assert_eq!(there.verdict(), expected.retry(at(700)));
     let absent = refused().listed(100, None);
     let expected = failed(Reason::ProviderRejected, ErrorClass::Rejected, "refused");

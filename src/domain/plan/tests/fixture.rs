@@ -65,6 +65,10 @@ pub fn desired(kind: ProviderKind) -> Desired {
         deleted_at: None,
         suspend: false,
         retain: false,
+        recreate: false,
+        adopt: false,
+        expires_at: None,
+        requested: None,
         instance_kind: InstanceKind::ClickHouseInstance,
         instance_name: "instance".to_owned(),
         username: Username::new("reporting"),
@@ -124,6 +128,7 @@ pub struct Case {
     pub now: Timestamp,
     pub started_at: Timestamp,
     pub refused: Option<AttemptId>,
+    pub changeable_from: Option<Timestamp>,
 }
 
 impl Case {
@@ -135,7 +140,15 @@ impl Case {
             secret: secret("1"),
             ..Seen::default()
         };
-        Self { kind, desired: desired(kind), seen, now: at(100), started_at: at(0), refused: None }
+        Self {
+            kind,
+            desired: desired(kind),
+            seen,
+            now: at(100),
+            started_at: at(0),
+            refused: None,
+            changeable_from: None,
+        }
     }
 
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
@@ -186,12 +199,17 @@ impl Case {
     /// The account is ours.
     pub fn owned(self) -> Self {
         self.announced(OperationKind::Create, 0).recorded(OperationState::Succeeded, None, Some(1)).with(|it| {
+            let first = AttemptId::new("first");
+            it.seen.intent.as_mut().expect("an intent").attempt = first.clone();
+            it.seen.record.operation.as_mut().expect("an operation").id = first;
             it.seen.record.applied = Some(access(it.kind));
             it.seen.record.ready_generation = Some(it.desired.generation);
             it.seen.record.password = Some(RecordedPassword {
                 secret: version("1"),
                 fingerprint: Fingerprint::new("f"),
                 key_id: KeyId::new("key"),
+                applied_at: Some(at(1)),
+                verified: false,
             });
         })
     }
@@ -233,6 +251,8 @@ impl Case {
             attempts: 1,
             written_at: at(seconds),
             absent_at: None,
+            adopting: false,
+            removal_failed: false,
             access: if create { access(self.kind) } else { Access::default() },
             fingerprint: create.then(|| Fingerprint::new("f")),
             secret: create.then(|| version("1")),
@@ -248,6 +268,8 @@ impl Case {
             jitter: 0.0,
             failures: 0,
             refused: self.refused.clone(),
+            waiting_since: None,
+            changeable_from: self.changeable_from,
             key_id: KeyId::new("key"),
             settings: &SETTINGS,
         };

@@ -154,6 +154,8 @@ impl World {
             jitter: 0.5,
             failures: self.failures,
             refused: self.refused.clone(),
+            waiting_since: None,
+            changeable_from: None,
             key_id: KeyId::new("key"),
             settings: &SETTINGS,
         };
@@ -176,7 +178,7 @@ impl World {
             steps.push(step.name());
             match step {
                 Step::Settle(verdict) => {
-                    self.settle(&seen, *verdict, matches!(trouble, Trouble::StatusLost));
+                    self.settle(&seen, *verdict, &moment, matches!(trouble, Trouble::StatusLost));
                     return steps;
                 }
                 Step::Gone => {
@@ -327,12 +329,11 @@ impl World {
         found.map_or(JobSeen::NotFound, |work| JobSeen::Found(Job { id: work.job.clone(), state: work.state.clone() }))
     }
 
-    fn settle(&mut self, seen: &Seen, verdict: Verdict, status_lost: bool) {
+    fn settle(&mut self, seen: &Seen, verdict: Verdict, moment: &Moment<'_>, status_lost: bool) {
         if matches!(verdict.account, AccountChange::Confirmed(..)) {
             assert_eq!(self.account(), Some(Owner::Ours), "an account that is not ours was claimed");
         }
-        let key_id = KeyId::new("key");
-        let written = report(self.status.as_ref(), &self.desired, seen, &verdict, &key_id, self.now);
+        let written = report(self.status.as_ref(), &self.desired, seen, &verdict, moment, self.now);
         if status_lost {
             self.failures += 1;
             return self.wait(self.now + Duration::from_secs(1));
