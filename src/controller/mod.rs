@@ -88,6 +88,10 @@ async fn serve(config: Config, kube: Kube, metrics: Arc<Metrics>, health: Health
     health.set_ready(Readiness::Filling);
     let Some(context) = prepare(config, kube, metrics, &stop).await else { return };
     let ticking = tokio::spawn(tick(context.clone(), health.clone()));
+    let keeping = tokio::spawn({
+        let context = context.clone();
+        async move { context.kube.keep_operator_key(&context.config.operator_namespace, &context.key).await }
+    });
     let namespaces = &context.config.watch_namespaces;
     if namespaces.is_empty() {
         scope::serve(context.clone(), None, &health, &stop).await;
@@ -95,6 +99,7 @@ async fn serve(config: Config, kube: Kube, metrics: Arc<Metrics>, health: Health
         let scopes = namespaces.iter().map(|namespace| scope::serve(context.clone(), Some(namespace), &health, &stop));
         join_all(scopes).await;
     }
+    keeping.abort();
     ticking.abort();
 }
 

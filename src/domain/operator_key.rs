@@ -30,6 +30,11 @@ impl OperatorKey {
         Self { bytes, id }
     }
 
+    /// The key's bytes, to write them back where they were lost.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; KEY_BYTES]> {
+        self.bytes.clone()
+    }
+
     /// Names this key without telling it.
     pub fn id(&self) -> &KeyId {
         &self.id

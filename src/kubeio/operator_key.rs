@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, future};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, PartialObjectMeta, PostParams},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
 };
 use rand::Rng;
 use zeroize::Zeroizing;
@@ -35,9 +40,34 @@ impl Kube {
         }
     }
 
+    /// Follows the key's Secret and writes it back from memory whenever somebody deletes it: without it the next start
+    /// would make another, under which no fingerprint and no journal counts. Ends never.
+    pub async fn keep_operator_key(&self, namespace: &str, key: &OperatorKey) {
+        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), namespace);
+        let config = watcher::Config::default().fields(&format!("metadata.name={SECRET_NAME}"));
+        let deleted = watcher(api, config).default_backoff().filter_map(|event| match event {
+            Ok(Event::Delete(_)) => future::ready(Some(())),
+            _ => future::ready(None),
+        });
+        deleted
+            .for_each(async |()| {
+                tracing::warn!("Secret {namespace}/{SECRET_NAME} was deleted; it is written back");
+                match self.write_operator_key(namespace, &key.to_bytes()).await {
+                    Ok(()) | Err(KubeError::Conflict) => {}
+                    Err(error) => tracing::error!("Secret {namespace}/{SECRET_NAME} cannot be written back: {error}"),
+                }
+            })
+            .await;
+    }
+
     async fn create_operator_key(&self, namespace: &str) -> Result<OperatorKey, KubeError> {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
         rand::rng().fill_bytes(bytes.as_mut_slice());
+        self.write_operator_key(namespace, &bytes).await?;
+        Ok(OperatorKey::new(bytes))
+    }
+
+    async fn write_operator_key(&self, namespace: &str, bytes: &[u8; KEY_BYTES]) -> Result<(), KubeError> {
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(SECRET_NAME.to_owned()),
@@ -50,8 +80,7 @@ impl Kube {
         };
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        self.call(KubeVerb::Create, KubeKind::Secret, api.create(&params, &secret)).await?;
-        Ok(OperatorKey::new(bytes))
+        self.call(KubeVerb::Create, KubeKind::Secret, api.create(&params, &secret)).await.map(drop)
     }
 }
 

@@ -32,15 +32,12 @@ fn cases(cloud: Cloud) -> Vec<Refused> {
         manifest.replace("instanceRef: {name:", "instanceRef: {kind: ClusterClickHouseInstance, name:")
     };
     let mut cases = vec![
-        refused("recreated", with("recreated", "updatePolicy: Recreate"), "FieldNotSupported", "spec.updatePolicy"),
-        refused("adopted", with("adopted", "adoptionPolicy: Adopt"), "FieldNotSupported", "spec.adoptionPolicy"),
         refused(
             "connected",
             with("connected", "connectionSecret: {name: output}"),
             "FieldNotSupported",
             "spec.connectionSecret",
         ),
-        refused("expiring", with("expiring", "expiresAt: 2099-01-01T00:00:00Z"), "FieldNotSupported", "spec.expiresAt"),
         refused("shared", shared(with("shared", "")), "NotAllowed", "ClusterClickHouseInstance"),
         Refused {
             password: BAD_PASSWORD.to_owned(),

@@ -58,11 +58,11 @@ What the operator does in its own namespace: elect a leader, keep its key and wr
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
-# The operator's key is created once and never changed.
+# The operator's key is created once, never changed, and written back where somebody deletes it.
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [clickhouse-user-operator-key]
-  verbs: [get]
+  verbs: [get, list, watch]
 {{- if .Values.watchNamespaces }}
 {{- if .Values.config.clusterInstances }}
 # Credentials of ClusterClickHouseInstance.

@@ -287,9 +287,16 @@ impl<'a> Situation<'a> {
             None if self.seen.record.applied.is_none() => return Err(Step::ReadAccount(self.now() - LIST_FRESH)),
             None => self.seen.listed.as_ref(),
         };
-        Ok(match listed.filter(|seen| settled_at.is_none_or(|at| seen.asked_at >= at)) {
-            None => Looked::Access(self.noted_access()),
-            Some(seen) => seen.account.as_ref().map_or(Looked::Missing, |it| Looked::Access(it.access.clone())),
+        let Some(seen) = listed else { return Ok(Looked::Access(self.noted_access())) };
+        let access = seen.account.as_ref().map(|it| &it.access);
+        Ok(match (settled_at.filter(|at| seen.asked_at < *at), access) {
+            (None, Some(access)) => Looked::Access(access.clone()),
+            (None, None) => Looked::Missing,
+            // Too young to be believed: where it shows something else, a look that was asked for comes back.
+            (Some(at), access) if self.seen.account.is_some() && access != Some(&self.noted_access()) => {
+                Looked::NotBefore(at)
+            }
+            (Some(_), _) => Looked::Access(self.noted_access()),
         })
     }
 
