@@ -14,6 +14,7 @@
 //! | [`domain`] | policy: desired, seen, plan, journal, report | nothing: no client, no runtime, no clock |
 //! | [`controller`] | watches, gate, the pass, `act`: the one place where effects happen | everything, by the rooms below |
 //! | [`provider`] | the contract of a cloud, what connections share, one folder a cloud | the clouds |
+//! | [`login`] | logins to ClickHouse itself, to see whether a password works | the databases |
 //! | [`kubeio`] | every call to the API server | the API server |
 //! | [`ops`] | logs, metrics, health | files and ports of this process |
 //! | [`check`] | every rule on manifests, without a cluster | files |
@@ -29,6 +30,7 @@ pub mod cli;
 pub mod controller;
 pub mod domain;
 pub mod kubeio;
+pub mod login;
 pub mod ops;
 pub mod probe;
 pub mod provider;

@@ -57,6 +57,13 @@ fn providers_know_no_kubernetes() {
 }
 
 #[test]
+fn logins_know_no_kubernetes_and_no_cloud() {
+    let kubernetes = ["kube", "k8s_openapi", "kube_runtime", "crate::kubeio", "crate::controller"];
+    assert_unnamed("src/login", &kubernetes);
+    assert_unnamed("src/login", &["qingcloud*", "huawei*", "crate::provider"]);
+}
+
+#[test]
 fn controller_names_no_cloud() {
     assert_unnamed("src/controller", &["qingcloud*", "huawei*"]);
 }

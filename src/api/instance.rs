@@ -317,6 +317,14 @@ impl<'a> ProviderBlock<'a> {
     }
 }
 
+impl Connection {
+    /// The host without the brackets that IPv6 addresses may be written in.
+    pub fn bare_host(&self) -> Option<&str> {
+        let host = self.host.as_deref()?;
+        Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
+    }
+}
+
 impl LoginCheck {
     /// The interval in force, as written.
     pub fn interval(&self) -> &str {

@@ -206,8 +206,8 @@ reasons! {
         "The instance object does not exist, is being deleted, or is not ready for a reason of its own.",
         "Create the instance object, correct instanceRef, or see the conditions of the instance object.";
     WaitingForConnection: working(User, OnChange),
-        "The account exists, but no host is known to write into the connection Secret.",
-        "Set connection.host on the instance object.";
+        "The account exists, but its connection Secret cannot be written: as a rule, no host is known to write into it.",
+        "Set connection.host on the instance object; where the message names another cause, remove that.";
     InstanceBusy: working(User, Backoff),
         "Another operation or maintenance runs on the instance.",
         "Nothing; where it lasts, look at the instance in the cloud's console.";

@@ -113,10 +113,6 @@ impl<'a> Together<'a> {
         served.metadata.uid = Some(String::new());
         served.metadata.namespace = Some(object.namespace.to_owned());
         let Some(desired) = Desired::of(&served) else { return };
-        if let Some(unsupported) = desired.unsupported {
-            let (field, value) = unsupported.split_once(": ").unwrap_or((unsupported, "the field"));
-            report.finding(object, field, format!("{value} is not in this version; remove it"));
-        }
         let Some(cloud) = self.cloud(object, &desired) else {
             let message = "no usable instance of this name is among the files; the rules of its cloud are not checked";
             return report.note(object, "spec.instanceRef", message);

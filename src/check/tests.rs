@@ -260,20 +260,6 @@ fn endpoint_with_a_password_is_a_finding_that_does_not_repeat_it() {
 }
 
 #[test]
-fn field_that_is_not_in_this_version_is_a_finding_wherever_there_is_one() {
-    // Which fields these are is decided elsewhere; today there is at least one.
-    let user = format!("{USER}  updatePolicy: Recreate\n  adoptionPolicy: Adopt\n  expiresAt: 2027-01-01T00:00:00Z\n");
-    let read: crate::api::ClickHouseUser = serde_saphyr::from_str(&user).expect("a user");
-    let mut served = read.clone();
-    served.metadata.uid = Some("u".to_owned());
-    served.metadata.namespace = Some("n".to_owned());
-    let unsupported = crate::domain::desired::Desired::of(&served).and_then(|desired| desired.unsupported);
-    let lines = findings(&[&user]);
-    assert_eq!(lines.len(), usize::from(unsupported.is_some()), "{lines:?}");
-    assert!(lines.iter().all(|line| line.contains("is not in this version")), "{lines:?}");
-}
-
-#[test]
 fn metadata_that_kubernetes_refuses_is_a_finding() {
     for (metadata, expected) in [
         ("{}", "metadata.name: is required"),

@@ -56,7 +56,7 @@ pub struct Config {
     #[arg(value_parser = values::login_targets, help_heading = "Where connections may go")]
     pub allowed_login_targets: HashSet<LoginTarget>,
 
-    /// PEM file of root certificates trusted for provider calls, beside the system's
+    /// PEM file of root certificates trusted for provider calls and logins, beside the system's
     #[arg(long, env, value_name = "FILE", default_value = "", hide_default_value = true)]
     #[arg(value_parser = values::ca_file, help_heading = "Where connections may go")]
     pub provider_ca_file: ExtraRoots,

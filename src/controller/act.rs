@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-use super::{context::Scope, index::Name, waits::Waits};
+use super::{around::Remembered, context::Scope, index::Name, waits::Waits};
 use crate::{
     api::{
         ACCOUNT_FINALIZER, IN_USE_FINALIZER, OPERATION_ANNOTATION,
@@ -14,13 +14,15 @@ use crate::{
         user::{self, ClickHouseUser, InstanceKind, OperationState},
     },
     domain::{
+        connection_secret::FoundSecret,
         desired::Desired,
+        instance::login_interval,
         journal::{self, Intent, SecretVersion},
         password::{self, Purpose},
         plan::{AccountChange, Moment, Release, Step, Verdict},
         report::{self, Report},
         secret::SecretText,
-        seen::{CallSeen, InstanceFacts, InstanceSeen, LoginSeen, PasswordSeen, Record, SecretSeen, Seen},
+        seen::{CallSeen, ConnectionSecretSeen, InstanceFacts, InstanceSeen, PasswordSeen, Record, SecretSeen, Seen},
     },
     kubeio::KubeError,
     ops::labels::OperationKind,
@@ -44,7 +46,7 @@ pub enum Interrupted {
 
 /// A pass at work.
 pub struct Acting {
-    scope: Arc<Scope>,
+    pub(super) scope: Arc<Scope>,
     user: Arc<ClickHouseUser>,
     /// What the plan wants.
     pub desired: Desired,
@@ -53,7 +55,9 @@ pub struct Acting {
     instance: Option<Name>,
     connection: Option<Arc<Connection>>,
     /// Read in this pass, gone with it.
-    password: Option<SecretText>,
+    pub(super) password: Option<SecretText>,
+    /// The connection Secret, read in this pass.
+    pub(super) found_secret: Option<FoundSecret>,
 }
 
 impl Acting {
@@ -65,6 +69,8 @@ impl Acting {
             None => (InstanceSeen::NotServed, None),
             Some(name) => instance_seen(&scope, name),
         };
+        let Remembered { login_tried, connection_secret, written_at } = scope.around.of(&desired.uid);
+        let wanted_secret = desired.connection_secret.as_ref();
         let annotation = user.annotations().get(OPERATION_ANNOTATION);
         let seen = Seen {
             finalizer: user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER),
@@ -72,6 +78,15 @@ impl Acting {
             record: Record::of(user.status.as_ref(), &desired.uid),
             instance: facts,
             secret: scope.secrets.get(&(desired.namespace.clone(), desired.password.secret.clone())),
+            login_tried,
+            connection_secret: ConnectionSecretSeen {
+                shown: wanted_secret.map_or(SecretSeen::Missing, |wanted| {
+                    scope.secrets.get(&(desired.namespace.clone(), wanted.name.clone()))
+                }),
+                known: connection_secret,
+                written_at,
+                ..ConnectionSecretSeen::default()
+            },
             ..Seen::default()
         };
         let seen = Seen {
@@ -80,7 +95,7 @@ impl Acting {
             listed: connection.as_ref().and_then(|connection| connection.listed(&desired.username)),
             ..seen
         };
-        Self { scope, user, desired, seen, instance, connection, password: None }
+        Self { scope, user, desired, seen, instance, connection, password: None, found_secret: None }
     }
 
     /// Performs one step.
@@ -93,8 +108,10 @@ impl Acting {
             }
             Step::ReadJob(id) => self.seen.job = Some(self.connection()?.job(&id).await),
             Step::FindJob(lost) => self.seen.job = Some(self.connection()?.find_job(&lost).await),
-            // No instance with a login check is served yet, so no plan asks for one.
-            Step::Login => self.seen.login = Some(LoginSeen::Unreachable("Logins are not made yet.".to_owned())),
+            Step::Login => self.log_in().await,
+            Step::ReadConnectionSecret { wanted, exact } => self.read_connection_secret(*wanted, exact).await,
+            Step::WriteConnectionSecret { wanted, exact } => self.write_connection_secret(*wanted, exact).await,
+            Step::RemoveConnectionSecret(name) => self.remove_connection_secret(&name).await,
             Step::TakeTurn(kind) => self.seen.turn = Some(self.connection()?.take_turn(kind, &self.waiter()).await),
             Step::HoldInstance => self.hold_instance().await?,
             Step::WriteIntent(intent) => self.write_intent(*intent).await?,
@@ -372,7 +389,8 @@ fn instance_seen(scope: &Scope, name: &Name) -> (InstanceSeen, Option<Arc<Connec
         connected: connection.is_some(),
         gone: false,
         not_allowed: None,
-        login_check: None,
+        login_check: instance.spec.login_check.as_ref().and_then(|check| login_interval(check).ok()),
+        connection: instance.status.as_ref().and_then(|status| status.connection.clone()),
     };
     debug_assert!(facts.state.as_ref().is_none_or(|(reason, _)| *reason != Reason::Reachable || facts.connected));
     (InstanceSeen::Present(facts), connection)

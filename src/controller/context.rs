@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     announcer::Announcer,
+    around::Around,
     changes::Changes,
     counts::Counts,
     directory::Directory,
@@ -29,6 +30,7 @@ use crate::{
     cli::Config,
     domain::{operator_key::OperatorKey, plan::Settings},
     kubeio::Kube,
+    login::Logins,
     ops::metrics::Metrics,
     provider::{contract::ProviderKind, fleet::Fleet},
 };
@@ -45,6 +47,8 @@ pub struct Context {
     pub key: OperatorKey,
     /// The clouds.
     pub fleet: Fleet,
+    /// Logins to ClickHouse itself.
+    pub logins: Logins,
     /// Bounds and orders passes.
     pub gate: Arc<Gate>,
     /// Events and log lines of happenings.
@@ -101,6 +105,8 @@ pub struct Scope {
     pub pace: Pace,
     /// Whose last call was refused for certain.
     pub refusals: Refusals,
+    /// What was seen of each user's login and connection Secret.
+    pub around: Around,
     /// How soon users may be changed again.
     pub changes: Changes,
     /// Since when users wait for nothing but ourselves.
@@ -139,6 +145,7 @@ impl Scope {
             directory: Directory::default(),
             pace: Pace::default(),
             refusals: Refusals::default(),
+            around: Around::default(),
             changes: Changes::default(),
             waits: Waits::default(),
             instance_pace: Pace::default(),

@@ -8,7 +8,7 @@ use std::{
 
 use super::index::Name;
 use crate::{
-    api::conditions::Reason,
+    api::{conditions::Reason, instance},
     domain::names::{InstanceKey, Uid},
     provider::{connection::Connection, contract::ProviderKind},
 };
@@ -26,6 +26,8 @@ pub struct Entry {
     pub provider: ProviderKind,
     /// Reason and message of its `Ready` condition.
     pub state: (Reason, String),
+    /// Where clients connect.
+    pub address: Option<instance::Connection>,
     /// The connection; kept when the credentials go away, so that deletions can still be made.
     pub connection: Option<Arc<Connection>>,
     /// Version of the credentials Secret the connection was made from.
@@ -44,11 +46,14 @@ impl Directory {
         self.entries().get(name).cloned()
     }
 
-    /// Replaces what is known. True where users should know: another reason, message, key or connection.
+    /// Replaces what is known. True where users should know: another manifest, reason, message, key, address or
+    /// connection.
     pub fn set(&self, name: Name, entry: Entry) -> bool {
         let mut entries = self.entries();
         let changed = entries.get(&name).is_none_or(|before| {
-            before.state != entry.state
+            before.generation != entry.generation
+                || before.state != entry.state
+                || before.address != entry.address
                 || before.key != entry.key
                 || before.uid != entry.uid
                 || before.connection.is_some() != entry.connection.is_some()

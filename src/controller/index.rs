@@ -36,7 +36,8 @@ struct State {
 }
 
 struct Entry {
-    secret: Name,
+    /// The password's, and the connection Secrets asked for and written.
+    secrets: Vec<Name>,
     instance: Option<Name>,
     claims: bool,
     job: bool,
@@ -50,7 +51,7 @@ impl Index {
         let namespace = name.0.clone();
         let instance_ref = &user.spec.instance_ref;
         let entry = Entry {
-            secret: (namespace.clone(), user.spec.password_secret_ref.name.clone()),
+            secrets: secrets_of(user).map(|secret| (namespace.clone(), secret.clone())).collect(),
             instance: (instance_ref.kind() == InstanceKind::ClickHouseInstance)
                 .then(|| (namespace, instance_ref.name.clone())),
             claims: user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER),
@@ -60,7 +61,9 @@ impl Index {
         let mut state = self.state();
         let claimed = state.forget(&name).is_some_and(|before| before.claims);
         let changed = (claimed != entry.claims).then(|| entry.instance.clone()).flatten();
-        state.by_secret.entry(entry.secret.clone()).or_default().insert(name.clone());
+        for secret in &entry.secrets {
+            state.by_secret.entry(secret.clone()).or_default().insert(name.clone());
+        }
         if let Some(instance) = &entry.instance {
             state.by_instance.entry(instance.clone()).or_default().insert(name.clone());
         }
@@ -89,7 +92,7 @@ impl Index {
         }
     }
 
-    /// The users whose password comes from this Secret.
+    /// The users whose password comes from this Secret, or whose connection Secret it is.
     pub fn users_of_secret(&self, secret: &Name) -> Vec<Name> {
         self.state().by_secret.get(secret).into_iter().flatten().cloned().collect()
     }
@@ -131,7 +134,9 @@ impl Index {
 impl State {
     fn forget(&mut self, name: &Name) -> Option<Entry> {
         let entry = self.users.remove(name)?;
-        remove(&mut self.by_secret, &entry.secret, name);
+        for secret in &entry.secrets {
+            remove(&mut self.by_secret, secret, name);
+        }
         if let Some(instance) = &entry.instance {
             remove(&mut self.by_instance, instance, name);
         }
@@ -151,6 +156,14 @@ fn remove(map: &mut HashMap<Name, HashSet<Name>>, key: &Name, name: &Name) {
 /// Namespace and name; `None` for an object without, which the API server never sends.
 pub fn name_of<K: Resource>(object: &K) -> Option<Name> {
     Some((object.meta().namespace.clone()?, object.meta().name.clone()?))
+}
+
+fn secrets_of(user: &ClickHouseUser) -> impl Iterator<Item = &String> {
+    let wanted = user.spec.connection_secret.as_ref().map(|secret| &secret.name);
+    let written = user.status.as_ref().and_then(|status| status.binding.as_ref()).map(|binding| &binding.name);
+    [Some(&user.spec.password_secret_ref.name), wanted, written.filter(|written| Some(*written) != wanted)]
+        .into_iter()
+        .flatten()
 }
 
 fn running_job(user: &ClickHouseUser) -> bool {

@@ -116,6 +116,7 @@ async fn pass(
     let count = scope.counts.due(&uid, old.and_then(|status| status.users), present, USERS_EVERY);
     let key_id = context.key.id();
     let report = instance::report(old, &object.spec, generation, &verdict, count, key_id, Timestamp::now());
+    let address = report.as_ref().or(old).and_then(|status| status.connection.clone());
     let written = match report {
         Some(status) => context.kube.apply_instance_status(&object, &status).await.map(Some),
         None => Ok(None),
@@ -131,6 +132,7 @@ async fn pass(
             key: block.instance_key(),
             provider: block.kind(),
             state: (verdict.reason, verdict.message.clone()),
+            address,
             // Kept without credentials, so that deletions can still be made.
             connection: connection.or_else(|| known.as_ref().and_then(|entry| entry.connection.clone())),
             credentials_version,
@@ -156,9 +158,15 @@ async fn look(scope: &Scope, name: &Name, object: &ClickHouseInstance, known: Op
     let Some(block) = object.spec.provider() else {
         return without(InstanceVerdict::new(Reason::InvalidSpec, format!("{ONE_PROVIDER}.")));
     };
-    if object.spec.login_check.is_some() {
-        let message = "spec.loginCheck is not in this version; remove it.";
-        return without(InstanceVerdict::new(Reason::NotAllowed, message));
+    if let Some(check) = &object.spec.login_check {
+        if context.config.allowed_login_targets.is_empty() {
+            let message = "spec.loginCheck needs an operator that was started with --allowed-login-targets; remove it, \
+                           or ask the operator's owner.";
+            return without(InstanceVerdict::new(Reason::NotAllowed, message));
+        }
+        if let Err(message) = instance::login_interval(check) {
+            return without(InstanceVerdict::new(Reason::InvalidSpec, message));
+        }
     }
     let target = match target(block, &context.config.allowed_endpoints) {
         Ok(target) => target,

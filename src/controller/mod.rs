@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod announcer;
+pub mod around;
 pub mod changes;
 pub mod context;
 pub mod counts;
@@ -37,6 +38,7 @@ use crate::{
     cli::Config,
     domain::plan::Settings,
     kubeio::{Kube, KubeError},
+    login::Logins,
     ops::{
         health::{Health, Readiness},
         metrics::Metrics,
@@ -53,6 +55,9 @@ const TICK: Duration = Duration::from_secs(5);
 
 /// Pause between tries to reach the API server at the start.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// One part in so many of the passes may wait for a login: servers that do not answer hold nobody else up.
+const LOGIN_SHARE: usize = 4;
 
 /// Why the operator ends without having been asked to.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +141,14 @@ async fn prepare(config: Config, kube: Kube, metrics: Arc<Metrics>, stop: &Cance
         retry_min: config.retry_min,
         retry_max: config.retry_max,
         orphan_after: config.orphan_after,
+        connection_secrets: config.connection_secrets,
     };
+    let logins = Logins::new(
+        config.allowed_login_targets.clone(),
+        config.provider_ca_file.0.clone(),
+        config.call_timeout,
+        (usize::from(config.concurrency) / LOGIN_SHARE).max(1),
+    );
     let announcer = Announcer::start(&kube, config.operator_namespace.clone());
     let gate = Gate::new(usize::from(config.concurrency), metrics.clone());
     // A list of some pages, a change, and the API server's own calls beside them.
@@ -149,6 +161,7 @@ async fn prepare(config: Config, kube: Kube, metrics: Arc<Metrics>, stop: &Cance
         kube,
         key,
         fleet,
+        logins,
         gate,
         announcer,
         metrics,

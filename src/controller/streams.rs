@@ -97,6 +97,7 @@ pub fn users(
                         scope.written_users.forget(uid);
                         let uid = crate::domain::names::Uid::new(uid);
                         scope.pace.forget(&uid);
+                        scope.around.forget(&uid);
                         scope.waits.over(&uid);
                     }
                     scope.context.announcer.gone(Arc::new(user.clone()));

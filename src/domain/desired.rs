@@ -6,7 +6,7 @@ use super::names::{Uid, Username};
 use crate::{
     api::{
         RECONCILE_REQUESTED_ANNOTATION,
-        user::{AdoptionPolicy, ClickHouseUser, DeletionPolicy, InstanceKind, UpdatePolicy},
+        user::{AdoptionPolicy, ClickHouseUser, ConnectionSecretSpec, DeletionPolicy, InstanceKind, UpdatePolicy},
     },
     provider::contract::WantedAccess,
 };
@@ -60,8 +60,8 @@ pub struct Desired {
     pub access: WantedAccess,
     /// The password's source.
     pub password: PasswordSource,
-    /// A field whose wish this version cannot fulfil: its path and value.
-    pub unsupported: Option<&'static str>,
+    /// `spec.connectionSecret`
+    pub connection_secret: Option<ConnectionSecretSpec>,
 }
 
 impl Desired {
@@ -95,7 +95,7 @@ impl Desired {
                 key: spec.password_secret_ref.key().to_owned(),
                 revision: Some(spec.password_secret_ref.revision().to_owned()).filter(|revision| !revision.is_empty()),
             },
-            unsupported: unsupported(user),
+            connection_secret: spec.connection_secret.clone(),
             name,
         })
     }
@@ -104,15 +104,6 @@ impl Desired {
     pub fn since(&self) -> Timestamp {
         self.deleted_at.unwrap_or(self.created_at)
     }
-}
-
-/// The first field whose wish this version does not fulfil. Refused rather than ignored: a manifest must not promise
-/// what nobody does.
-fn unsupported(user: &ClickHouseUser) -> Option<&'static str> {
-    let spec = &user.spec;
-    [(spec.connection_secret.is_some(), "spec.connectionSecret")]
-        .into_iter()
-        .find_map(|(asked, field)| asked.then_some(field))
 }
 
 #[cfg(test)]
@@ -144,7 +135,7 @@ mod tests {
         let password = PasswordSource { secret: "password".to_owned(), key: "password".to_owned(), revision: None };
         assert_eq!(desired.password, password);
         assert_eq!(desired.access, WantedAccess::default());
-        assert_eq!((desired.suspend, desired.retain, desired.unsupported), (false, false, None));
+        assert_eq!((desired.suspend, desired.retain, desired.connection_secret), (false, false, None));
     }
 
     #[test]
@@ -152,17 +143,6 @@ mod tests {
         let reference = |revision: &str| json!({"passwordSecretRef": {"name": "password", "revision": revision}});
         assert_eq!(desired(&reference("")).password.revision, None);
         assert_eq!(desired(&reference("2")).password.revision, Some("2".to_owned()));
-    }
-
-    #[test]
-    fn each_wish_that_this_version_does_not_fulfil_is_named() {
-        let table = [
-            (json!({"connectionSecret": {"name": "connection"}}), Some("spec.connectionSecret")),
-            (json!({"updatePolicy": "Recreate", "adoptionPolicy": "Adopt"}), None),
-        ];
-        for (extra, field) in table {
-            assert_eq!(desired(&extra).unsupported, field, "{extra}");
-        }
     }
 
     #[test]

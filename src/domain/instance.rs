@@ -5,11 +5,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::plan::{reason_of, whole_seconds};
+use super::{
+    duration,
+    plan::{reason_of, whole_seconds},
+};
 use crate::{
     api::{
         conditions::{self, ReadySummary, Reason},
-        instance::{ClickHouseInstanceSpec, ClickHouseInstanceStatus, Connection, ConnectionTls, CredentialReading},
+        instance::{
+            ClickHouseInstanceSpec, ClickHouseInstanceStatus, Connection, ConnectionTls, CredentialReading, LoginCheck,
+        },
     },
     domain::names::KeyId,
     provider::contract::{Address, CloudError},
@@ -17,6 +22,9 @@ use crate::{
 
 /// A new count of users is written at most this often: it is for people, and every write costs the API server.
 pub const USERS_EVERY: Duration = Duration::from_secs(30);
+
+/// Logins of one user more often than this are a load without a use.
+const LOGINS_EVERY: Duration = Duration::from_secs(1);
 
 /// What a pass found out about an instance.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +72,7 @@ pub fn report(
     now: Timestamp,
 ) -> Option<ClickHouseInstanceStatus> {
     let mut status = old.cloned().unwrap_or_default();
+    let same_manifest = status.observed_generation == Some(generation);
     let summary = ReadySummary { reason: verdict.reason, message: verdict.message.clone() };
     status.conditions = conditions::conditions(&status.conditions, &summary, generation, now);
     status.observed_generation = Some(generation);
@@ -84,13 +93,24 @@ pub fn report(
             });
         }
     }
-    if let Some(connection) = connection(spec.connection.as_ref(), verdict.address.as_ref()) {
-        status.connection = Some(connection);
+    // A look that failed, or was not told the address this time, leaves what was known of it.
+    if verdict.address.is_some() || !same_manifest || status.connection.is_none() {
+        status.connection = connection(spec.connection.as_ref(), verdict.address.as_ref());
     }
     if users.is_some() {
         status.users = users;
     }
     (old != Some(&status)).then_some(status)
+}
+
+/// How often to log in as each user.
+pub fn login_interval(check: &LoginCheck) -> Result<Duration, String> {
+    let interval = duration::duration(check.interval())
+        .map_err(|error| format!("spec.loginCheck.interval {:?}: {error}.", check.interval()))?;
+    if interval < LOGINS_EVERY {
+        return Err(format!("spec.loginCheck.interval {:?}: must be at least 1s.", check.interval()));
+    }
+    Ok(interval)
 }
 
 /// Where clients connect: what the manifest says, else what the cloud reports, else ClickHouse's own ports.
@@ -184,6 +204,33 @@ mod tests {
             let verdict = InstanceVerdict::failed(&error);
             assert_eq!((verdict.reason, verdict.pause), (reason, Some(Duration::from_secs(60))), "{class:?}");
             assert!(verdict.reason.subject().includes_instances());
+        }
+    }
+
+    #[test]
+    fn address_that_a_look_did_not_tell_stays_until_the_manifest_changes() {
+        let address = Address { host: "10.0.0.1".to_owned(), port: None, http_port: Some(1234), tls: false };
+        let known = InstanceVerdict { address: Some(address), ..reachable() };
+        let first = write(None, &known, None, 10).expect("a status");
+        assert!(first.connection.is_some());
+        let trouble = InstanceVerdict::new(Reason::ProviderUnavailable, "Down.");
+        for untold in [trouble, reachable()] {
+            let connection =
+                write(Some(&first), &untold, None, 20).map_or(first.connection.clone(), |it| it.connection);
+            assert_eq!(connection, first.connection);
+        }
+        let edited = report(Some(&first), &spec(&Value::Null), 2, &reachable(), None, &KeyId::new("key"), at(20));
+        assert_eq!(edited.expect("a status").connection, None);
+    }
+
+    #[test]
+    fn interval_of_logins_is_a_second_or_more() {
+        let interval = |text: Option<&str>| login_interval(&LoginCheck { interval: text.map(ToOwned::to_owned) });
+        assert_eq!(interval(None), Ok(Duration::from_secs(600)));
+        assert_eq!(interval(Some("1m30s")), Ok(Duration::from_secs(90)));
+        for text in ["0s", "999ms", "1m1m", "99999999h"] {
+            let refusal = interval(Some(text)).expect_err(text);
+            assert!(refusal.starts_with("spec.loginCheck.interval"), "{refusal}");
         }
     }
 

@@ -1,7 +1,9 @@
 //! Pure policy: no Kubernetes client, no HTTP, no runtime, no clock.
 
 pub mod backoff;
+pub mod connection_secret;
 pub mod desired;
+pub mod duration;
 pub mod instance;
 pub mod journal;
 pub mod names;

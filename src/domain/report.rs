@@ -7,13 +7,13 @@ use super::{
     desired::Desired,
     journal::SecretVersion,
     names::{Fingerprint, KeyId},
-    plan::{AccountChange, Moment, QUIET_FOR, Release, Verdict, whole_seconds},
+    plan::{AccountChange, BindingChange, LoginChange, Moment, QUIET_FOR, Release, Verdict, whole_seconds},
     seen::{InstanceSeen, Seen},
 };
 use crate::api::{
     NEVER_OBSERVED,
-    conditions::{self, Companion, ConditionStatus, ReadySummary, Reason},
-    user::{AppliedAccess, AppliedPassword, ClickHouseUserStatus, StatusError},
+    conditions::{self, Companion, ConditionStatus, LOGIN_VERIFIED, LoginOutcome, ReadySummary, Reason},
+    user::{AppliedAccess, AppliedPassword, Binding, ClickHouseUserStatus, StatusError},
 };
 
 /// What a pass leaves behind.
@@ -89,6 +89,10 @@ pub fn report(
         AccountChange::Confirmed(access, password) => {
             status.applied = Some(AppliedAccess::from(access.clone()));
             if let Some((secret, fingerprint)) = password {
+                // What logins with another password showed says nothing of this one.
+                if status.password.as_ref().is_none_or(|before| before.fingerprint != *fingerprint) {
+                    status.conditions = conditions::with_login(&status.conditions, None, desired.generation, now);
+                }
                 status.password = Some(applied_password(secret, fingerprint, key_id, now));
             }
         }
@@ -102,10 +106,33 @@ pub fn report(
                 None => noted,
             });
         }
-        AccountChange::Gone => (status.applied, status.password) = (None, None),
+        AccountChange::Gone => {
+            (status.applied, status.password) = (None, None);
+            status.conditions = conditions::with_login(&status.conditions, None, desired.generation, now);
+        }
+    }
+    report_login(&mut status, desired, seen, verdict, now);
+    match &verdict.binding {
+        BindingChange::Keep => {}
+        BindingChange::Written(name) => status.binding = Some(Binding { name: name.clone() }),
+        BindingChange::Removed => status.binding = None,
     }
     let event = notice(mine, &status, verdict);
     Report { status: (old != Some(&status)).then_some(status), event }
+}
+
+/// What is said of logins: the outcome of the one that was made, and nothing where the instance has no login check.
+fn report_login(status: &mut ClickHouseUserStatus, desired: &Desired, seen: &Seen, verdict: &Verdict, now: Timestamp) {
+    let unchecked = matches!(&seen.instance, InstanceSeen::Present(facts) if facts.login_check.is_none());
+    let login = match &verdict.login {
+        LoginChange::Seen(outcome, message) => Some((*outcome, message.as_str())),
+        LoginChange::Keep if unchecked && verdict.reason != Reason::Suspended => None,
+        LoginChange::Keep => return,
+    };
+    status.conditions = conditions::with_login(&status.conditions, login, desired.generation, now);
+    if let (Some((LoginOutcome::Succeeded, _)), Some(password)) = (login, &mut status.password) {
+        password.verified_at = Some(Time(whole_seconds(now)));
+    }
 }
 
 /// The Event for a user that is released while its account stays, or may stay, in the cloud.
@@ -134,10 +161,22 @@ fn notice(old: Option<&ClickHouseUserStatus>, new: &ClickHouseUserStatus, verdic
         (of(conditions::READY), of(Companion::Suspended.as_str()))
     };
     if old.map(said) == Some(said(new)) {
-        return None;
+        return login_notice(old, new);
     }
     let warning = verdict.reason.ready() == ConditionStatus::False || verdict.error.is_some();
     Some(Notice { warning, reason: verdict.reason.as_str(), note: verdict.message.clone() })
+}
+
+/// An Event where logins begin to fail, or succeed again. That the first one succeeds goes without saying.
+fn login_notice(old: Option<&ClickHouseUserStatus>, new: &ClickHouseUserStatus) -> Option<Notice> {
+    let of = |status: &ClickHouseUserStatus| {
+        conditions::find(&status.conditions, LOGIN_VERIFIED).map(|it| (it.reason.clone(), it.message.clone()))
+    };
+    let (before, (reason, note)) = (old.and_then(of), of(new)?);
+    let outcome = LoginOutcome::ALL.into_iter().find(|outcome| outcome.as_str() == reason)?;
+    let succeeded = outcome == LoginOutcome::Succeeded;
+    let news = before.as_ref() != Some(&(reason, note.clone())) && (before.is_some() || !succeeded);
+    news.then(|| Notice { warning: !succeeded, reason: outcome.as_str(), note })
 }
 
 fn applied_password(
@@ -202,6 +241,7 @@ mod tests {
                 gone: false,
                 not_allowed: None,
                 login_check: None,
+                connection: None,
             }),
             ..Seen::default()
         }
@@ -215,6 +255,8 @@ mod tests {
             operation: None,
             job_id: None,
             account: AccountChange::Keep,
+            login: LoginChange::Keep,
+            binding: BindingChange::Keep,
             recheck: Recheck::OnChange,
             quiet: false,
             handled: true,
@@ -258,6 +300,7 @@ mod tests {
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(600),
             orphan_after: Duration::from_secs(3600),
+            connection_secrets: true,
         };
         Moment {
             now: at(0),
@@ -390,6 +433,79 @@ mod tests {
         let expected = StatusError { code: Some("1400".to_owned()), message: "denied".to_owned(), retryable: false };
         assert_eq!(status.error, Some(expected));
         assert_eq!(written(Some(&status), &confirmed(), 20).error, None);
+    }
+
+    fn login_of(status: &ClickHouseUserStatus) -> Option<&str> {
+        conditions::find(&status.conditions, LOGIN_VERIFIED).map(|it| it.reason.as_str())
+    }
+
+    fn logged_in(outcome: LoginOutcome) -> Verdict {
+        let login = LoginChange::Seen(outcome, outcome.as_str().to_owned());
+        Verdict { login, ..verdict(Reason::AccountReady, "It is there.") }
+    }
+
+    /// With a login check on the instance.
+    fn write_checked(old: Option<&ClickHouseUserStatus>, verdict: &Verdict, seconds: i64) -> Report {
+        let mut seen = seen("key-1");
+        if let InstanceSeen::Present(facts) = &mut seen.instance {
+            facts.login_check = Some(Duration::from_secs(600));
+        }
+        report(old, &desired(), &seen, verdict, &moment(None), at(seconds))
+    }
+
+    #[test]
+    fn login_is_shown_beside_ready_and_told_where_it_is_news() {
+        let mut status = written(None, &confirmed(), 10);
+        let table = [
+            (LoginOutcome::Succeeded, None),
+            (LoginOutcome::Refused, Some(true)),
+            (LoginOutcome::Refused, None),
+            (LoginOutcome::Unreachable, Some(true)),
+            (LoginOutcome::Succeeded, Some(false)),
+        ];
+        for (second, (outcome, warning)) in (20..).zip(table) {
+            let report = write_checked(Some(&status), &logged_in(outcome), second);
+            assert_eq!(report.event.map(|it| it.warning), warning, "{outcome:?}");
+            status = report.status.unwrap_or(status);
+            assert_eq!((login_of(&status), reason_of_ready(&status)), (Some(outcome.as_str()), "AccountReady"));
+        }
+        let verified_at = status.password.and_then(|it| it.verified_at);
+        assert_eq!(verified_at, Some(Time(at(24))), "of the last login that succeeded");
+    }
+
+    #[test]
+    fn login_goes_with_its_password_and_with_the_check() {
+        let ready = written(None, &confirmed(), 10);
+        let old =
+            write_checked(Some(&ready), &logged_in(LoginOutcome::Succeeded), 20).status.expect("a status to write");
+        let kept = write_checked(Some(&old), &verdict(Reason::AccountReady, "It is there."), 30);
+        assert_eq!(kept.status, None);
+        let without_check = written(Some(&old), &verdict(Reason::AccountReady, "It is there."), 30);
+        assert_eq!(login_of(&without_check), None);
+        let rotated = Verdict {
+            account: AccountChange::Confirmed(Access::default(), Some((secret("2"), Fingerprint::new("g")))),
+            ..confirmed()
+        };
+        let rotated = write_checked(Some(&old), &rotated, 30).status.expect("a status to write");
+        assert_eq!(login_of(&rotated), None);
+        assert_eq!(rotated.password.and_then(|it| it.verified_at), None);
+    }
+
+    #[test]
+    fn refusal_stays_on_record_where_the_same_password_was_set_again() {
+        let ready = written(None, &confirmed(), 10);
+        let old = write_checked(Some(&ready), &logged_in(LoginOutcome::Refused), 20).status.expect("a status to write");
+        let again = write_checked(Some(&old), &confirmed(), 30).status.expect("a status to write");
+        assert_eq!(login_of(&again), Some("LoginRefused"));
+    }
+
+    #[test]
+    fn binding_names_the_connection_secret_while_it_is_there() {
+        let change = |binding| Verdict { binding, ..confirmed() };
+        let status = written(None, &change(BindingChange::Written("output".to_owned())), 10);
+        assert_eq!(status.binding, Some(Binding { name: "output".to_owned() }));
+        assert_eq!(written(Some(&status), &confirmed(), 20).binding, status.binding);
+        assert_eq!(written(Some(&status), &change(BindingChange::Removed), 20).binding, None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
+    connection_secret::ConnectionSecret,
     journal::{Intent, SecretVersion},
     names::{Fingerprint, InstanceKey, JobId, KeyId, Uid},
 };
@@ -13,7 +14,8 @@ use crate::{
     api::{
         NEVER_OBSERVED,
         conditions::{self, ConditionStatus, Reason},
-        user::{ClickHouseUserStatus, Operation},
+        instance::Connection,
+        user::{ClickHouseUserStatus, Operation, OperationState},
     },
     provider::contract::{
         Accepted, Access, AccountSeen, CallError, CallKind, Delay, JobSeen, ProviderKind, Refusal, Turn,
@@ -43,6 +45,10 @@ pub struct Seen {
     pub job: Option<Result<JobSeen, Delay>>,
     /// A login as the account, with the password read in this pass.
     pub login: Option<LoginSeen>,
+    /// When this process last tried to log in as the account.
+    pub login_tried: Option<Timestamp>,
+    /// The connection Secret.
+    pub connection_secret: ConnectionSecretSeen,
     /// Another user holds the account or goes before this one: the whole message.
     pub rival: Option<String>,
     /// Whether it is our turn to change something on the instance.
@@ -70,6 +76,12 @@ pub struct Record {
     pub observed_generation: i64,
     /// The generation that `Ready` was true for, while it is.
     pub ready_generation: Option<i64>,
+    /// When the account was last changed by an operation that succeeded.
+    pub changed_at: Option<Timestamp>,
+    /// When a login with the password in force last succeeded.
+    pub verified_at: Option<Timestamp>,
+    /// The connection Secret that was written.
+    pub binding: Option<String>,
     /// The value of `chuser.dev/reconcile-requested-at` that was handled last.
     pub last_handled: Option<String>,
     /// Since when a login with the password in force is refused.
@@ -125,6 +137,8 @@ pub struct InstanceFacts {
     pub not_allowed: Option<String>,
     /// How often to log in as the user (`spec.loginCheck`).
     pub login_check: Option<Duration>,
+    /// Where clients connect.
+    pub connection: Option<Connection>,
 }
 
 /// What a login to ClickHouse itself showed.
@@ -136,6 +150,38 @@ pub enum LoginSeen {
     Refused,
     /// Nobody could say; why, in words.
     Unreachable(String),
+    /// Not tried: as many logins as may be are under way.
+    Busy,
+}
+
+/// What is known of the connection Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionSecretSeen {
+    /// The Secret of the name that the manifest asks for, by metadata.
+    pub shown: SecretSeen,
+    /// What this process last found it to say, and at which version.
+    pub known: Option<(SecretSeen, ConnectionSecret)>,
+    /// When this process last wrote it.
+    pub written_at: Option<Timestamp>,
+    /// What reading or writing it in this pass came to.
+    pub found: Option<ConnectionSecretFound>,
+    /// What removing the one that is no longer asked for came to in this pass: gone, or why not.
+    pub removed: Option<Result<(), String>>,
+}
+
+/// What reading or writing the connection Secret came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionSecretFound {
+    /// There is none of that name.
+    Missing,
+    /// There is one that is not this object's.
+    Foreign,
+    /// It is ours, and says something else.
+    Different,
+    /// It is as it should be.
+    Same,
+    /// It could not be read or written; why, in words.
+    Failed(String),
 }
 
 /// The password Secret, by metadata.
@@ -202,12 +248,22 @@ impl Record {
             ready_generation: conditions::find(&status.conditions, conditions::READY)
                 .filter(|ready| ready.status == ConditionStatus::True.as_str())
                 .and_then(|ready| ready.observed_generation),
+            changed_at: changed_at(status),
+            verified_at: status.password.as_ref().and_then(|it| it.verified_at.as_ref()).map(|time| time.0),
+            binding: status.binding.as_ref().map(|binding| binding.name.clone()),
             last_handled: status.last_handled_reconcile_at.clone(),
             login_refused_since: conditions::find(&status.conditions, conditions::LOGIN_VERIFIED)
                 .filter(|verified| verified.status == ConditionStatus::False.as_str())
                 .map(|verified| verified.last_transition_time.0),
         }
     }
+}
+
+fn changed_at(status: &ClickHouseUserStatus) -> Option<Timestamp> {
+    let set = status.password.as_ref().and_then(|password| password.applied_at.as_ref());
+    let operation = status.operation.as_ref().filter(|operation| operation.state == OperationState::Succeeded);
+    let ended = operation.and_then(|operation| operation.finished_at.as_ref());
+    set.into_iter().chain(ended).map(|time| time.0).max()
 }
 
 fn recorded_password(password: &crate::api::user::AppliedPassword) -> Option<RecordedPassword> {

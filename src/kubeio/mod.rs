@@ -1,6 +1,7 @@
 //! Every call to the API server, each under a deadline and counted. Decides nothing.
 
 pub mod client;
+pub mod connection_secrets;
 pub mod events;
 pub mod instances;
 pub mod operator_key;

@@ -23,7 +23,7 @@ pub struct SecretValues {
 }
 
 /// One value, decoded, wiped when dropped.
-struct Value(Zeroizing<Vec<u8>>);
+pub(super) struct Value(pub(super) Zeroizing<Vec<u8>>);
 
 impl SecretValues {
     /// The value of a key.

@@ -12,6 +12,7 @@ mod world;
 
 mod access;
 mod adoption;
+mod connection_secrets;
 mod crashes;
 mod deletion;
 mod drift;
@@ -19,6 +20,7 @@ mod errors;
 mod expiry;
 mod journal;
 mod lifecycle;
+mod logins;
 mod lost;
 mod refusals;
 mod requests;

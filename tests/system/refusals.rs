@@ -36,7 +36,7 @@ fn cases(cloud: Cloud) -> Vec<Refused> {
             "connected",
             with("connected", "connectionSecret: {name: output}"),
             "FieldNotSupported",
-            "spec.connectionSecret",
+            "--connection-secrets",
         ),
         refused("shared", shared(with("shared", "")), "NotAllowed", "ClusterClickHouseInstance"),
         Refused {

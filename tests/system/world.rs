@@ -158,9 +158,24 @@ impl World {
         self.query(user, password, "SELECT 1").await
     }
 
+    /// Applies the credentials Secret and the instance object `warehouse`, which says where the real ClickHouse is, with
+    /// `more` lines of spec.
+    pub async fn apply_connected_instance(&self, more: &str) {
+        let database = self.database();
+        let (port, http_port) = (database.tcp_port(), database.http_port());
+        let connection = format!("connection: {{host: 127.0.0.1, port: {port}, httpPort: {http_port}}}");
+        let instance = manifests::credentials(self.cloud) + &self.instance() + &format!("  {connection}\n  {more}\n");
+        self.kubernetes.apply(&instance).await;
+    }
+
+    /// The real ClickHouse.
+    pub fn database(&self) -> &Server {
+        self.database.as_ref().expect("a world with a database")
+    }
+
     /// Asks ClickHouse as a client would.
     pub async fn query(&self, user: &str, password: &str, sql: &str) -> Result<String, QueryError> {
-        self.database.as_ref().expect("a world with a database").query(user, password, sql).await
+        self.database().query(user, password, sql).await
     }
 
     /// Names of the accounts in the cloud.

@@ -89,6 +89,7 @@ pub(super) fn by_login(
             verdict.account = AccountChange::Confirmed(access.clone(), Some(password.clone()));
             Some(situation.ready(verdict))
         }
+        Some(LoginSeen::Busy) => Some(situation.waiting_to_log_in(Reason::Creating)),
         Some(LoginSeen::Refused | LoginSeen::Unreachable(_)) => None,
     }
 }

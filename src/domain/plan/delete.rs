@@ -45,7 +45,7 @@ pub(super) fn expired(situation: &Situation<'_>) -> Step {
         (true, true) => situation.leaving(),
         (true, false) => Step::RestoreFinalizer,
         (false, true) => Step::Release(Release::NothingLeft),
-        (false, false) => situation.expired_verdict().step(),
+        (false, false) => situation.unbound(situation.expired_verdict()),
     }
 }
 

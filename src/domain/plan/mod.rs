@@ -24,6 +24,7 @@ use jiff::Timestamp;
 
 use super::{
     backoff,
+    connection_secret::ConnectionSecret,
     desired::Desired,
     journal::{Intent, SecretVersion},
     names::{AttemptId, Fingerprint, JobId, KeyId},
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     api::{
-        conditions::{Companion, Reason},
+        conditions::{Companion, LoginOutcome, Reason},
         user::{Operation, OperationKind, OperationState},
     },
     provider::contract::{Access, CallKind, CloudError, Delay, ErrorClass, LostCall, Refusal},
@@ -50,6 +51,8 @@ pub struct Settings {
     pub retry_max: Duration,
     /// `--orphan-after`
     pub orphan_after: Duration,
+    /// `--connection-secrets`
+    pub connection_secrets: bool,
 }
 
 /// What a plan may not fetch for itself: time, chance and history, handed in.
@@ -91,6 +94,22 @@ pub enum Step {
     FindJob(LostCall),
     /// Log in to ClickHouse as the account, with the password read in this pass.
     Login,
+    /// Read the connection Secret and hold it against the one that should be there.
+    ReadConnectionSecret {
+        /// The one that should be there.
+        wanted: Box<ConnectionSecret>,
+        /// As in [`ConnectionSecret::compare`].
+        exact: bool,
+    },
+    /// Create the connection Secret, or write over what was read, with the password read in this pass.
+    WriteConnectionSecret {
+        /// What it is to say.
+        wanted: Box<ConnectionSecret>,
+        /// Labels and annotations that are not asked for go.
+        exact: bool,
+    },
+    /// Remove the Secret of this name, if it is this object's.
+    RemoveConnectionSecret(String),
     /// Queue for the instance, and see whether the call budget allows a call.
     TakeTurn(CallKind),
     /// Put the finalizer `chuser.dev/in-use` on the instance object.
@@ -118,6 +137,9 @@ impl Step {
             Self::ReadJob(_) => "ReadJob",
             Self::FindJob(_) => "FindJob",
             Self::Login => "Login",
+            Self::ReadConnectionSecret { .. } => "ReadConnectionSecret",
+            Self::WriteConnectionSecret { .. } => "WriteConnectionSecret",
+            Self::RemoveConnectionSecret(_) => "RemoveConnectionSecret",
             Self::TakeTurn(_) => "TakeTurn",
             Self::HoldInstance => "HoldInstance",
             Self::WriteIntent(_) => "WriteIntent",
@@ -159,6 +181,10 @@ pub struct Verdict {
     pub job_id: Option<JobId>,
     /// What this pass learnt about the account.
     pub account: AccountChange,
+    /// What a login showed.
+    pub login: LoginChange,
+    /// What became of the connection Secret.
+    pub binding: BindingChange,
     /// When to look again.
     pub recheck: Recheck,
     /// A wait of our own making, not worth a write before [`QUIET_FOR`].
@@ -178,6 +204,26 @@ pub enum AccountChange {
     SamePassword(SecretVersion, Fingerprint),
     /// The account is gone, or is not ours any more.
     Gone,
+}
+
+/// What a pass learnt about the login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginChange {
+    /// Nothing new.
+    Keep,
+    /// A login was tried: its outcome, and that in words.
+    Seen(LoginOutcome, String),
+}
+
+/// What became of the connection Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindingChange {
+    /// Nothing new.
+    Keep,
+    /// The one of this name is in place, and no other of ours.
+    Written(String),
+    /// There is none any more.
+    Removed,
 }
 
 /// When to look again. A change of the object, its Secret or its instance always comes first.
@@ -222,8 +268,9 @@ pub fn plan(desired: &Desired, seen: &Seen, moment: &Moment<'_>) -> Step {
     if desired.suspend {
         return settle(Reason::Suspended, "Suspended by spec.suspend; nothing is checked or changed.");
     }
-    if let Some(field) = desired.unsupported {
-        let message = format!("{field} is not in this version; remove it from the manifest.");
+    if desired.connection_secret.is_some() && !moment.settings.connection_secrets {
+        let message = "spec.connectionSecret needs an operator that was started with --connection-secrets=true; remove \
+                       it from the manifest, or ask the operator's owner.";
         return settle(Reason::FieldNotSupported, message);
     }
     if let InstanceSeen::Present(InstanceFacts { not_allowed: Some(message), .. }) = &seen.instance {
@@ -345,6 +392,8 @@ impl Verdict {
             operation: None,
             job_id: None,
             account: AccountChange::Keep,
+            login: LoginChange::Keep,
+            binding: BindingChange::Keep,
             recheck: Recheck::OnChange,
             quiet: false,
             handled: true,

@@ -100,7 +100,7 @@ impl<'a> Situation<'a> {
         };
         let at_rest = record.operation.as_ref().is_some_and(|it| it.state == OperationState::Succeeded);
         if record.ready_generation == Some(self.desired.generation) && same_secret && at_rest {
-            return Verdict::new(Reason::AccountReady, ACCOUNT_READY).step();
+            return self.ready(Verdict::new(Reason::AccountReady, ACCOUNT_READY));
         }
         self.instance().err().unwrap_or(Step::Gone)
     }
@@ -444,6 +444,7 @@ impl<'a> Situation<'a> {
         match &self.seen.login {
             None if facts.login_check.is_some() => Err(Step::Login),
             Some(LoginSeen::Accepted) => Ok(Password::InForce(AccountChange::SamePassword(secret, fingerprint))),
+            Some(LoginSeen::Busy) => Err(self.waiting_to_log_in(Reason::UpdatingPassword)),
             _ => {
                 let message = format!(
                     "The operator cannot tell whether the password in Secret {} is the one in force: its own key was \

@@ -4,5 +4,6 @@ mod create;
 mod delete;
 mod fixture;
 mod lives;
+mod ready;
 mod settled;
 mod world;

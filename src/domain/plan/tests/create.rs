@@ -93,7 +93,6 @@ fn refused_manifest_or_password_costs_no_call() {
             Reason::FieldNotSupported,
             Case::on(QingCloud).with(|it| it.desired.access.databases = Some(vec!["a".to_owned()])),
         ),
-        (Reason::FieldNotSupported, Case::on(QingCloud).with(|it| it.desired.unsupported = Some("spec.expiresAt"))),
         (
             Reason::InvalidPassword,
             Case::on(QingCloud).with(|it| {

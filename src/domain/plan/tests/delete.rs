@@ -43,7 +43,6 @@ fn deletion_needs_neither_secret_nor_a_legal_manifest_nor_permission_to_go_on() 
         it.seen.secret = crate::domain::seen::SecretSeen::Missing;
         it.desired.access.allowed_hosts = None;
         it.desired.suspend = true;
-        it.desired.unsupported = Some("spec.expiresAt");
     });
     assert_eq!(case.step(), Step::TakeTurn(CallKind::Delete));
 }

@@ -21,12 +21,13 @@ pub const FRESH: &str = "fresh";
 /// Attempt of an earlier pass.
 pub const OLD: &str = "old";
 
-pub const SETTINGS: Settings = Settings {
+pub static SETTINGS: Settings = Settings {
     job_poll_interval: Duration::from_secs(3),
     job_timeout: Duration::from_secs(900),
     retry_min: Duration::from_secs(1),
     retry_max: Duration::from_secs(600),
     orphan_after: Duration::from_secs(3600),
+    connection_secrets: true,
 };
 
 /// Seconds after the object was created.
@@ -74,7 +75,7 @@ pub fn desired(kind: ProviderKind) -> Desired {
         username: Username::new("reporting"),
         access: wanted(kind),
         password: PasswordSource { secret: "password".to_owned(), key: "password".to_owned(), revision: None },
-        unsupported: None,
+        connection_secret: None,
     }
 }
 
@@ -89,6 +90,7 @@ pub fn facts(kind: ProviderKind) -> InstanceFacts {
         gone: false,
         not_allowed: None,
         login_check: None,
+        connection: None,
     }
 }
 
@@ -261,7 +263,11 @@ impl Case {
     }
 
     pub fn step(&self) -> Step {
-        let moment = Moment {
+        plan(&self.desired, &self.seen, &self.moment())
+    }
+
+    pub fn moment(&self) -> Moment<'static> {
+        Moment {
             now: self.now,
             started_at: self.started_at,
             attempt: AttemptId::new(FRESH),
@@ -272,8 +278,7 @@ impl Case {
             changeable_from: self.changeable_from,
             key_id: KeyId::new("key"),
             settings: &SETTINGS,
-        };
-        plan(&self.desired, &self.seen, &moment)
+        }
     }
 
     /// The verdict, with its wording left out.
