@@ -47,10 +47,10 @@ async fn ready_user(world: &World) {
 /// Waits until the account has this password and status says so.
 async fn has_password(world: &World, value: &str) -> ClickHouseUser {
     let digest = world.clouds.password_digest(value);
-    let instance = world.cloud.instance_id();
     world
-        .ledger_shows("the new password", |_| {
-            world.clouds.accounts(instance).get("reporting").is_some_and(|it| it.password_digest == digest)
+        .ledger_shows("the new password", |ledger| {
+            let last = ledger.effects_of("reporting").last();
+            last.is_some_and(|effect| effect.password_digest.as_ref() == Some(&digest))
         })
         .await;
     let version = secret_version(world).await;

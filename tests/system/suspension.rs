@@ -7,7 +7,7 @@ use clickhouse_user_operator::api::{
 use emulated_clouds::EffectKind;
 
 use crate::{
-    manifests::{OTHER_PASSWORD, PASSWORD, ready},
+    manifests::{BAD_PASSWORD, PASSWORD, ready},
     world::{World, on_both_clouds},
 };
 
@@ -54,9 +54,9 @@ async fn suspended_while_ready_a_user_stays_as_it_is_and_can_be_deleted() {
         assert_eq!(ready(&user).0, "AccountReady");
         assert_ne!(user.status.and_then(|status| status.observed_generation), user.metadata.generation);
 
-        world.apply_password("reporting", OTHER_PASSWORD).await;
+        world.apply_password("reporting", BAD_PASSWORD).await;
         world.kubernetes.patch_user("reporting", GO_ON).await;
-        world.kubernetes.user_shows("reporting", "ChangeNotSupported").await;
+        world.kubernetes.user_shows("reporting", "InvalidPassword").await;
         world.apply_password("reporting", PASSWORD).await;
         world.kubernetes.user_shows("reporting", "AccountReady").await;
 

@@ -188,8 +188,9 @@ impl<'a> Situation<'a> {
         let mut verdict = Verdict::new(Reason::AccountReady, "The account is as the manifest says.")
             .with_operation(self.operation(intent, OperationState::Succeeded, Some(self.now())), job);
         let password = intent.secret.clone().zip(intent.fingerprint.clone());
+        let due = self.still_due(intent, &access);
         verdict.account = AccountChange::Confirmed(access, password);
-        self.ready(verdict)
+        self.ready_or_due(verdict, due)
     }
 
     /// People have allowed to delete whatever bears the name.

@@ -180,29 +180,36 @@ impl<'a> Situation<'a> {
         let password =
             password.filter(|_| intent.kind == OperationKind::SetPassword || self.seen.record.password.is_none());
         verdict.account = AccountChange::Confirmed(intent.access.clone(), password);
-        // The other of the two may be due as well.
-        if self.more_to_do(intent) {
-            verdict.reason = reason_of_change(intent.kind);
-            "A change is in force; looking for more.".clone_into(&mut verdict.message);
-            return verdict.at(self.now()).step();
-        }
-        self.ready(verdict)
+        let due = self.still_due(intent, &intent.access);
+        self.ready_or_due(verdict, due)
     }
 
-    /// After a change of access the password may be due, and the other way round.
-    fn more_to_do(&self, intent: &Intent) -> bool {
-        let InstanceSeen::Present(facts) = &self.seen.instance else { return false };
-        let access = facts.provider.rules().access(&self.desired.access);
-        let secret_moved = match (&self.seen.secret, &intent.secret, &self.seen.record.password) {
-            (SecretSeen::Present { uid, resource_version }, Some(sent), known) => {
-                let noted = if intent.kind == OperationKind::SetPassword { Some(sent) } else { None };
-                let noted = noted.or(known.as_ref().map(|it| &it.secret)).unwrap_or(sent);
+    /// Ends the pass of an account that was just confirmed, or where more is due leads to the next.
+    pub(super) fn ready_or_due(&self, mut verdict: Verdict, due: Option<Reason>) -> Step {
+        let Some(reason) = due else { return self.ready(verdict) };
+        verdict.reason = reason;
+        "A change is in force, and the next one is due.".clone_into(&mut verdict.message);
+        verdict.at(self.now()).step()
+    }
+
+    /// What is due after a change: access and password may have been changed together, and a job leaves time for new
+    /// wishes.
+    pub(super) fn still_due(&self, intent: &Intent, in_force: &Access) -> Option<Reason> {
+        let InstanceSeen::Present(facts) = &self.seen.instance else { return None };
+        if facts.provider.rules().access(&self.desired.access).is_ok_and(|access| access != *in_force) {
+            return Some(Reason::UpdatingAccess);
+        }
+        let sent = intent.secret.as_ref()?;
+        // A change of access leaves the password as it is on record.
+        let known = self.seen.record.password.as_ref().filter(|_| intent.kind == OperationKind::SetAccess);
+        let noted = known.map_or(sent, |it| &it.secret);
+        let moved = match &self.seen.secret {
+            SecretSeen::Present { uid, resource_version } => {
                 noted.uid != *uid || noted.resource_version != *resource_version
             }
-            _ => false,
+            SecretSeen::Missing => false,
         };
-        let revised = intent.secret.as_ref().is_some_and(|it| it.revision != self.desired.password.revision);
-        access.is_ok_and(|access| access != intent.access) || secret_moved || revised
+        (moved || noted.revision != self.desired.password.revision).then_some(Reason::UpdatingPassword)
     }
 
     fn change_failed(&self, intent: &Intent, job: &JobId, why: Option<&str>) -> Step {

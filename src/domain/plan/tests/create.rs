@@ -188,8 +188,9 @@ fn lost_create_is_ours_when_the_list_shows_it_with_the_access_that_the_list_show
     let case = Case::on(HuaweiCloud).announced(OperationKind::Create, 95);
     assert_eq!(case.step(), Step::ReadAccount(at(95)), "a list asked before the call proves nothing");
     let case = case.listed(96, Some(account(listed.clone())));
-    let mut expected =
-        verdict(Reason::AccountReady).with_operation(case.operation(OperationState::Succeeded, Some(100)), None);
+    let mut expected = verdict(Reason::UpdatingAccess)
+        .with_operation(case.operation(OperationState::Succeeded, Some(100)), None)
+        .at(at(100));
     expected.account = AccountChange::Confirmed(listed, Some((version("1"), Fingerprint::new("f"))));
     assert_eq!(case.verdict(), expected);
 }
