@@ -1,7 +1,7 @@
 # Entrances to the project; each does its work in hack/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-vendors generate lint tools
+.PHONY: help demo build test test-vendors fuzz generate lint tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: ## Run every test and print how many passed and failed
 
 test-vendors: ## Run the tests against the vendors' SDKs and Keystone, which it installs
 	@hack/vendors test
+
+fuzz: ## Run each fuzz target for a while (SECONDS=20)
+	@hack/fuzz $(or $(SECONDS),20)
 
 generate: ## Write crds/, the chart's CRDs, deploy/install.yaml and docs/reasons.md
 	@hack/generate

@@ -144,7 +144,7 @@ pub async fn change(session: &Session, instance: &Instance, accounts: &mut TestA
 
 async fn ask_with_account(session: &Session, instance: &Instance, accounts: &mut TestAccounts<'_>, table: &mut Table) {
     session.admitted().await;
-    let databases = instance.look_at_databases().await.unwrap_or_default();
+    let databases = instance.databases().await.unwrap_or_default();
     let first = databases.first().map_or("*", String::as_str);
     let (name, missing, password) = (new_name("a"), new_name("b"), new_password());
 

@@ -15,7 +15,7 @@ use super::{
     budget::Budget,
     contract::{
         Accepted, Access, Account, AccountSeen, CallError, CallKind, Cloud, CloudError, Delay, ErrorClass,
-        InstanceReading, JobSeen, LostCall, Mutation, NewAccount, ProviderKind, Turn,
+        InstanceReading, JobSeen, JobState, LostCall, Mutation, NewAccount, ProviderKind, Turn,
     },
     delete_limit::DeleteLimit,
     jobs::JobBoard,
@@ -32,6 +32,10 @@ const LIST_SHARED_FOR: Duration = Duration::from_secs(5);
 /// What our own confirmed calls changed up to this long before a list was asked is laid over it (assumed upper bound
 /// of the cloud's lag; nothing is published).
 const LIST_LAG: Duration = Duration::from_secs(15);
+
+/// An instance that the cloud calls busy is looked at again after as long as it has been busy, within these bounds: the
+/// account jobs seen take seconds, a migration or a backup may take an hour, and looks spend the credential's quota.
+const BUSY_LOOKS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// What all instances used through one credential at one endpoint share.
 pub struct Credential {
@@ -79,6 +83,8 @@ pub struct Connection {
     reading: tokio::sync::Mutex<Option<Arc<Reading>>>,
     /// What our own confirmed calls changed, and when.
     changes: Mutex<HashMap<Username, (Timestamp, Option<Account>)>>,
+    /// Since when the cloud has called the instance busy, and until when that is believed.
+    busy: Mutex<Option<(Timestamp, Timestamp)>>,
     job_poll_interval: Duration,
 }
 
@@ -100,8 +106,18 @@ impl Connection {
         cloud: Box<dyn Cloud>,
         job_poll_interval: Duration,
     ) -> Self {
-        let reading = tokio::sync::Mutex::default();
-        Self { provider, key, credential, queue, deletes, cloud, reading, changes: Mutex::default(), job_poll_interval }
+        Self {
+            provider,
+            key,
+            credential,
+            queue,
+            deletes,
+            cloud,
+            reading: tokio::sync::Mutex::default(),
+            changes: Mutex::default(),
+            busy: Mutex::default(),
+            job_poll_interval,
+        }
     }
 
     /// Reads the instance, or hands out a reading asked at or after `asked_from`.
@@ -119,6 +135,7 @@ impl Connection {
         }
         self.admit_read()?;
         let instance = self.noted(self.cloud.read_instance().await)?;
+        self.note_busy(instance.busy, now);
         let reading = Arc::new(Reading { asked_at: now, instance });
         *last = Some(reading.clone());
         drop(last);
@@ -160,6 +177,10 @@ impl Connection {
                 |ids| async move { self.noted(self.cloud.jobs(&ids).await) },
             )
             .await?;
+        if looked.as_ref().is_some_and(|job| job.state != JobState::Running) {
+            // A look at the instance in the meantime showed it busy with this.
+            *self.busy() = None;
+        }
         Ok(looked.map_or(JobSeen::NotFound, JobSeen::Found))
     }
 
@@ -170,8 +191,16 @@ impl Connection {
         Ok(found.map_or(JobSeen::NotFound, JobSeen::Found))
     }
 
-    /// Whether a change of this kind may be made now.
+    /// Whether a change of this kind may be made now. An instance known to be busy is sent none until a look shows it idle.
     pub async fn take_turn(&self, kind: CallKind, waiter: &Waiter) -> Turn {
+        // Whoever cannot read the instance has no place in its queue.
+        if self.reading.lock().await.is_none() {
+            match self.reading(Timestamp::now()).await {
+                Ok(_) => {}
+                Err(Delay::NotBefore(at)) => return Turn::NotBefore(at),
+                Err(Delay::Failed(_)) => return Turn::NotBefore(Timestamp::now() + LIST_SHARED_FOR),
+            }
+        }
         if self.credential.breaker.is_open() {
             // A change must not be the probe, and where nobody has anything to read none would ever start again. The
             // breaker lets this through once it is half open; what comes of it, the breaker knows.
@@ -183,11 +212,41 @@ impl Connection {
         if let Err(at) = limited {
             return Turn::DeletionLimited(on_the_wall(at));
         }
+        if admitted.is_ok()
+            && let Some(until) = self.busy_until().await
+        {
+            return Turn::Busy(until);
+        }
         match admitted {
             Err(at) => Turn::NotBefore(on_the_wall(at)),
             Ok(()) if self.queue.take(waiter, now) => Turn::Ours,
             Ok(()) => Turn::Waiting,
         }
+    }
+
+    /// Until when the instance is taken for busy; where that time is over, a look decides.
+    async fn busy_until(&self) -> Option<Timestamp> {
+        let (_, until) = (*self.busy())?;
+        let now = Timestamp::now();
+        if now < until {
+            return Some(until);
+        }
+        match self.reading(now).await {
+            Ok(_) => self.busy().map(|(_, until)| until),
+            Err(Delay::NotBefore(at)) => Some(at),
+            // Nothing was learnt. Who asked hears of the failure where it reads for itself.
+            Err(Delay::Failed(_)) => Some(now + BUSY_LOOKS.0),
+        }
+    }
+
+    /// Remembers what the cloud said at this time.
+    fn note_busy(&self, busy: bool, at: Timestamp) {
+        let mut known = self.busy();
+        *known = busy.then(|| {
+            let since = known.map_or(at, |(since, _)| since);
+            let been_busy = at.duration_since(since).unsigned_abs();
+            (since, at + been_busy.clamp(BUSY_LOOKS.0, BUSY_LOOKS.1))
+        });
     }
 
     /// Creates an account.
@@ -251,7 +310,12 @@ impl Connection {
     fn noted_call(&self, outcome: Mutation) -> Mutation {
         match &outcome {
             Ok(_) => _ = self.credential.breaker.answered(),
-            Err(CallError::NotApplied(error) | CallError::Unknown(error)) => self.note_failure(error),
+            Err(CallError::NotApplied(error) | CallError::Unknown(error)) => {
+                if error.class == ErrorClass::InstanceBusy {
+                    self.note_busy(true, Timestamp::now());
+                }
+                self.note_failure(error);
+            }
         }
         outcome
     }
@@ -267,6 +331,10 @@ impl Connection {
         if let (ErrorClass::Throttled | ErrorClass::AccessDenied, Some(pause)) = (error.class, error.pause) {
             self.credential.budget.close_until(now + pause.min(self.credential.longest_pause));
         }
+    }
+
+    fn busy(&self) -> MutexGuard<'_, Option<(Timestamp, Timestamp)>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changes(&self) -> MutexGuard<'_, HashMap<Username, (Timestamp, Option<Account>)>> {

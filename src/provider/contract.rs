@@ -331,6 +331,8 @@ pub enum Turn {
     Waiting,
     /// Our own budget or breaker: not before this time.
     NotBefore(Timestamp),
+    /// The cloud says that another operation runs on the instance: not before this time.
+    Busy(Timestamp),
     /// As many accounts as may go within the window have gone: not before this time.
     DeletionLimited(Timestamp),
 }

@@ -112,6 +112,7 @@ pub enum Reached {
 /// Every connection in use. What nobody uses any more is forgotten.
 pub struct Fleet {
     settings: FleetSettings,
+    client: Result<reqwest::Client, CloudError>,
     credentials: Shelf<String, Credential>,
     qingcloud: Shelf<String, qingcloud::Client>,
     huaweicloud: Shelf<String, huaweicloud::Client>,
@@ -121,9 +122,10 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// No connections yet.
+    /// No connections yet. Loads the TLS roots, so that nobody holds a lock while they are loaded.
     pub fn new(settings: FleetSettings) -> Self {
         Self {
+            client: settings.transport.client(),
             settings,
             credentials: Shelf::default(),
             qingcloud: Shelf::default(),
@@ -172,8 +174,7 @@ impl Fleet {
                 let digest = digest(operator_key, provider, &credentials.parts(), &[endpoint.as_str()]);
                 let credential = self.credential(provider, &digest, self.settings.rates.qingcloud)?;
                 let client = self.qingcloud.get_or_make(digest, || {
-                    let http = self.http(provider, endpoint, &credential)?;
-                    Ok(qingcloud::Client::new(http, endpoint.clone(), credentials))
+                    Ok(qingcloud::Client::new(self.http(&credential)?, endpoint.clone(), credentials))
                 })?;
                 let cluster = qingcloud::Cluster::new(client, zone.clone(), cluster_id.clone());
                 Ok((credential, Reached::QingCloud(cluster.with_role(role.clone()).with_method(*method))))
@@ -184,11 +185,9 @@ impl Fleet {
                 let digest = digest(operator_key, provider, &credentials.parts(), &places);
                 let credential = self.credential(provider, &digest, self.settings.rates.huaweicloud)?;
                 let client = self.huaweicloud.get_or_make(digest, || {
-                    let at = |origin: &Url| {
-                        let http = self.http(provider, origin, &credential)?;
-                        Ok::<_, ConnectError>(huaweicloud::Endpoint { http, origin: origin.clone() })
-                    };
-                    Ok(huaweicloud::Client::new(at(endpoint)?, at(iam_endpoint)?, credentials, region.clone()))
+                    let http = self.http(&credential)?;
+                    let at = |origin: &Url| huaweicloud::Endpoint { http: http.clone(), origin: origin.clone() };
+                    Ok(huaweicloud::Client::new(at(endpoint), at(iam_endpoint), credentials, region.clone()))
                 })?;
                 let ids = (project_id.clone(), instance_id.clone(), taurus_instance_id.clone());
                 Ok((credential, Reached::HuaweiCloud(huaweicloud::Instance::new(client, ids.0, ids.1, ids.2))))
@@ -209,9 +208,10 @@ impl Fleet {
         })
     }
 
-    fn http(&self, provider: ProviderKind, origin: &Url, credential: &Credential) -> Result<Arc<Http>, ConnectError> {
-        let http = Http::new(provider, origin, credential.budget.clone(), &self.settings.transport);
-        http.map(Arc::new).map_err(ConnectError::Tls)
+    fn http(&self, credential: &Credential) -> Result<Arc<Http>, ConnectError> {
+        let client = self.client.clone().map_err(ConnectError::Tls)?;
+        let observer = self.settings.transport.observer.clone();
+        Ok(Arc::new(Http::new(credential.provider, credential.budget.clone(), client, observer)))
     }
 }
 

@@ -6,8 +6,12 @@ use reqwest::{
     Certificate, Client, Method, StatusCode, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
+
+#[cfg(fuzzing)]
+pub mod planted;
 
 use super::{
     budget::Budget,
@@ -20,7 +24,8 @@ pub const ANSWER_LIMIT: usize = 1024 * 1024;
 /// Largest page of a list read.
 pub const LIST_LIMIT: usize = 16 * 1024 * 1024;
 
-/// A connection attempt that takes longer than this will not succeed.
+/// A connection attempt that takes longer than this will not succeed. A shorter call gives half of its time, so that a
+/// connection that does not come about is told as such: nothing was sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the operator's measurements are told of each exchange.
@@ -50,6 +55,31 @@ pub struct Transport {
     pub observer: Observer,
 }
 
+impl Transport {
+    /// The HTTP client of all clouds: it keeps connections by endpoint. Making it loads the platform's TLS roots, which
+    /// takes some 50 ms, so it is made once and cloned.
+    pub fn client(&self) -> Result<Client, CloudError> {
+        let client = Client::builder()
+            .user_agent(concat!("clickhouse-user-operator/", env!("CARGO_PKG_VERSION")))
+            .timeout(self.call_timeout)
+            .connect_timeout(CONNECT_TIMEOUT.min(self.call_timeout / 2))
+            // A redirect could carry a signed request or a token to another host, or from https to http.
+            .redirect(reqwest::redirect::Policy::none())
+            // The library would send a request again that HTTP/2 turned away: a second call that nobody counted.
+            .retry(reqwest::retry::never())
+            // A proxy of the environment would see URLs that hold passwords (QingCloud's GET form).
+            .no_proxy()
+            .referer(false)
+            // A Huawei Cloud token comes as one header of up to 16 KiB, which is the library's limit for all together.
+            .http2_max_header_list_size(64 * 1024)
+            .tls_version_min(reqwest::tls::Version::TLS_1_2)
+            .tls_certs_merge(self.extra_roots.iter().cloned())
+            .build();
+        let text = "the TLS roots for provider calls cannot be loaded";
+        client.map_err(|_| CloudError::new(ErrorClass::Unavailable, text))
+    }
+}
+
 /// A request, complete and signed.
 pub struct Call {
     /// The cloud's word for the operation, from a closed set.
@@ -76,7 +106,7 @@ pub struct Answer {
     pub body: Zeroizing<Vec<u8>>,
 }
 
-/// The HTTP side of one credential at one endpoint: pooled connections and the call budget.
+/// The HTTP side of one credential: the shared client and the credential's call budget.
 pub struct Http {
     provider: ProviderKind,
     client: Client,
@@ -85,32 +115,9 @@ pub struct Http {
 }
 
 impl Http {
-    /// Prepares a client for one origin. Plain http is spoken only where the origin itself says so.
-    pub fn new(
-        provider: ProviderKind,
-        origin: &Url,
-        budget: Arc<Budget>,
-        transport: &Transport,
-    ) -> Result<Self, CloudError> {
-        let client = Client::builder()
-            .user_agent(concat!("clickhouse-user-operator/", env!("CARGO_PKG_VERSION")))
-            .timeout(transport.call_timeout)
-            .connect_timeout(CONNECT_TIMEOUT.min(transport.call_timeout))
-            // A redirect could carry a signed request or a token to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            // A proxy of the environment would see URLs that hold passwords (QingCloud's GET form).
-            .no_proxy()
-            .referer(false)
-            .https_only(origin.scheme() == "https")
-            // A Huawei Cloud token comes as one header of up to 16 KiB, which is the library's limit for all together.
-            .http2_max_header_list_size(64 * 1024)
-            .tls_version_min(reqwest::tls::Version::TLS_1_2)
-            .tls_certs_merge(transport.extra_roots.iter().cloned())
-            .build()
-            .map_err(|_| {
-                CloudError::new(ErrorClass::Unavailable, "the TLS roots for provider calls cannot be loaded")
-            })?;
-        Ok(Self { provider, client, budget, observer: transport.observer.clone() })
+    /// Calls through this client are debited to this budget.
+    pub fn new(provider: ProviderKind, budget: Arc<Budget>, client: Client, observer: Observer) -> Self {
+        Self { provider, client, budget, observer }
     }
 
     /// Sends the call and hands a complete answer to `read`, which says what it means.
@@ -139,6 +146,10 @@ impl Http {
     }
 
     async fn send(&self, call: Call) -> Result<Answer, CallError> {
+        #[cfg(fuzzing)]
+        if let Some(answer) = planted::next(call.limit) {
+            return answer;
+        }
         let mut request = self.client.request(call.method, call.url);
         for (name, value) in call.headers {
             request = request.header(name, value);
@@ -199,6 +210,12 @@ fn class_label(class: ErrorClass) -> &'static str {
     }
 }
 
+/// Reads a body as JSON, which is UTF-8 from end to end. The parser alone demands that only of the texts it keeps, and would
+/// take an answer that is damaged elsewhere for whole.
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
+}
+
 /// `Retry-After` in seconds or as an HTTP date, as a pause from `now`. Negative and unreadable ones are no pause; the
 /// caller bounds absurd ones by `--retry-max`.
 pub fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Duration> {
@@ -227,6 +244,19 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(reqwest::header::RETRY_AFTER, HeaderValue::from_str(text).expect("a header value"));
         retry_after(&headers, "2026-11-22T08:00:00Z".parse().expect("a time"))
+    }
+
+    #[test]
+    fn json_that_is_damaged_where_nobody_looks_is_none() {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            result: String,
+        }
+        assert_eq!(
+            json::<Body>(br#"{"result":"SUCCESS","x":"y"}"#).map(|body| body.result).as_deref(),
+            Some("SUCCESS")
+        );
+        assert!(json::<Body>(b"{\"result\":\"SUCCESS\",\"x\":\"\xff\"}").is_none());
     }
 
     #[test]

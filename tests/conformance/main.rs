@@ -36,4 +36,6 @@ mod leaks;
 mod lifecycle;
 mod shared;
 mod subjects;
+mod tls;
+mod transport;
 mod world;

@@ -133,18 +133,18 @@ async fn spent_budget_holds_reads_and_changes_back(subject: &'static dyn Subject
     let settings = FleetSettings { rates: Rates { qingcloud: rate, huaweicloud: rate }, ..unhindered() };
     let world = World::start(subject, Switches::default(), settings).await;
     let asked_from = Timestamp::now();
-    let mut readings = 0;
+    let mut read = Vec::new();
     let at = loop {
-        let connection = world.connect(Place::Ours(readings), Who::Us);
+        let connection = world.connect(Place::Ours(u8::try_from(read.len()).expect("few")), Who::Us);
         match connection.reading(asked_from).await {
-            Ok(_) => readings += 1,
+            Ok(_) => read.push(connection),
             Err(delay) => break not_before(delay),
         }
     };
     // A reading may be several requests, which may overdraw the budget but not begin without one.
-    assert!((1..=3).contains(&readings), "{}: {readings} readings", subject.name());
+    assert!((1..=3).contains(&read.len()), "{}: {} readings", subject.name(), read.len());
     let sent = requests(&world);
-    let connection = world.connect(Place::Ours(8), Who::Us);
+    let connection = &read[0];
     assert!(
         matches!(connection.take_turn(CallKind::Create, &waiter("1").0).await, Turn::NotBefore(_)),
         "{}",
@@ -157,6 +157,7 @@ async fn spent_budget_holds_reads_and_changes_back(subject: &'static dyn Subject
 
 async fn two_credentials_of_an_instance_share_its_queue_alone(subject: &'static dyn Subject) {
     let world = start(subject).await;
+    let asked_from = Timestamp::now();
     let [us, colleague] = [Who::Us, Who::Colleague].map(|who| world.connect(Place::Ours(0), who));
     assert!(Arc::ptr_eq(&us.queue, &colleague.queue), "{}: two queues", subject.name());
     assert!(!Arc::ptr_eq(&us.credential, &colleague.credential), "{}: one credential", subject.name());
@@ -167,7 +168,6 @@ async fn two_credentials_of_an_instance_share_its_queue_alone(subject: &'static 
     assert!(woken.load(Ordering::Relaxed), "{}: nobody woke the second", subject.name());
     assert_eq!(colleague.take_turn(CallKind::Create, &second).await, Turn::Ours);
     // Each reads for itself.
-    let asked_from = Timestamp::now();
     for connection in [&us, &colleague] {
         connection.reading(asked_from).await.unwrap_or_else(|delay| panic!("{}: {delay:?}", subject.name()));
     }
@@ -180,6 +180,7 @@ async fn wrong_secret_gets_nothing_of_the_owners_and_does_the_owner_no_harm(subj
     let owner = world.connect(Place::Ours(0), Who::Us);
     let asked_from = Timestamp::now();
     let (_, outcome) = world.change(&owner, CallKind::Create, "owned").await;
+    world.jobs_have_ended().await;
     owner.reading(asked_from).await.unwrap_or_else(|delay| panic!("{}: {delay:?}", subject.name()));
     let impostor = world.connect(Place::Ours(0), Who::Impostor);
     assert!(!Arc::ptr_eq(&owner.credential, &impostor.credential), "{}: one credential", subject.name());
@@ -206,6 +207,45 @@ async fn wrong_secret_gets_nothing_of_the_owners_and_does_the_owner_no_harm(subj
     owner.reading(asked_from).await.unwrap_or_else(|delay| panic!("{}: {delay:?}", subject.name()));
     read(&world.connect(Place::Ours(1), Who::Us)).await.expect("the owner's budget is open");
     assert_eq!(owner.take_turn(CallKind::Create, &waiter("owner").0).await, Turn::Ours, "{}", subject.name());
+}
+
+async fn stranger_with_keys_of_its_own_gets_nothing_of_the_owners_and_blocks_nothing(subject: &'static dyn Subject) {
+    let world = start(subject).await;
+    let owner = world.connect(Place::Ours(0), Who::Us);
+    let asked_from = Timestamp::now();
+    let (attempt, outcome) = world.change(&owner, CallKind::Create, "owned").await;
+    world.jobs_have_ended().await;
+    owner.reading(asked_from).await.unwrap_or_else(|delay| panic!("{}: {delay:?}", subject.name()));
+    let stranger = world.connect(Place::Ours(0), Who::Stranger);
+    assert!(!Arc::ptr_eq(&owner.credential, &stranger.credential), "{}: one credential", subject.name());
+    // Neither the list, however fresh the owner's is, nor the token: the cloud is asked and refuses. On Huawei Cloud the
+    // project is in the way before the instance is.
+    let delay = stranger.account(&Username::new("owned"), asked_from).await.expect_err("another's instance");
+    let refused = [ErrorClass::AccessDenied, ErrorClass::InstanceNotFound, ErrorClass::Rejected];
+    assert!(matches!(&delay, Delay::Failed(error) if refused.contains(&error.class)), "{}: {delay:?}", subject.name());
+    // Nor a job, however it is asked for.
+    if let Ok(Accepted::Job(job)) = &outcome {
+        assert!(matches!(owner.job(job).await, Ok(JobSeen::Found(_))));
+        assert_eq!(stranger.job(job).await, Ok(JobSeen::NotFound));
+        let lost = LostCall { attempt, kind: CallKind::Create, username: Username::new("owned"), since: asked_from };
+        assert_eq!(stranger.find_job(&lost).await, Ok(JobSeen::NotFound));
+    }
+    // It has no place in the queue, so it holds nobody up.
+    let turn = stranger.take_turn(CallKind::Create, &waiter("stranger").0).await;
+    assert!(matches!(turn, Turn::NotBefore(_)), "{}: {turn:?}", subject.name());
+    assert_eq!(owner.take_turn(CallKind::Create, &waiter("owner").0).await, Turn::Ours, "{}", subject.name());
+    owner.queue.leave("owner", Instant::now());
+    // Its failures are its own.
+    while !stranger.credential.breaker.is_open() {
+        stranger.credential.breaker.failed(Instant::now());
+    }
+    stranger.credential.budget.close_until(Instant::now() + PATIENCE);
+    assert!(!owner.credential.breaker.is_open(), "{}", subject.name());
+    read(&world.connect(Place::Ours(1), Who::Us)).await.expect("the owner's budget is open");
+    assert_eq!(owner.take_turn(CallKind::Create, &waiter("owner").0).await, Turn::Ours, "{}", subject.name());
+    let tokens =
+        world.clouds.ledger().answers(Operation::CreateToken).filter(|answer| answer.status == Some(201)).count();
+    assert_eq!(tokens, usize::from(world.logs_in()), "{}: the owner's alone", subject.name());
 }
 
 async fn breaker_opens_after_failures_in_a_row_and_one_read_closes_it(subject: &'static dyn Subject) {
@@ -266,6 +306,7 @@ proven_for_every_cloud! {
     nothing_is_sent_before_the_pause_that_the_cloud_asked_for
     two_credentials_of_an_instance_share_its_queue_alone
     wrong_secret_gets_nothing_of_the_owners_and_does_the_owner_no_harm
+    stranger_with_keys_of_its_own_gets_nothing_of_the_owners_and_blocks_nothing
     breaker_opens_after_failures_in_a_row_and_one_read_closes_it
     spent_budget_holds_reads_and_changes_back
     what_nobody_uses_any_more_is_forgotten

@@ -21,6 +21,8 @@ pub enum Who {
     Colleague,
     /// One that names our key or user, with a wrong secret.
     Impostor,
+    /// A good one of another cloud account.
+    Stranger,
 }
 
 /// Which instance.
@@ -92,6 +94,9 @@ pub static HUAWEI_BY_LOGIN: HuaweiCloud = HuaweiCloud { name: "Huawei Cloud by l
 
 const ZONE: &str = "sh1a";
 
+/// The other cloud account.
+const STRANGER: &str = "usr-stranger";
+
 impl Subject for QingCloud {
     fn name(&self) -> &'static str {
         self.name
@@ -107,14 +112,18 @@ impl Subject for QingCloud {
 
     fn seed(&self) -> Seed {
         let foreign = Cluster::new(ZONE, self.instance(Place::Foreign));
-        let foreign = Cluster { owner: "usr-stranger".to_owned(), ..foreign };
+        let foreign = Cluster { owner: STRANGER.to_owned(), ..foreign };
         let ours = (0..10).map(|number| Cluster::new(ZONE, self.instance(Place::Ours(number))));
         let key = |who| {
             let [(_, id), (_, secret)] = <[_; 2]>::try_from(self.credential(who)).expect("two values");
             QingcloudKey::new(id, secret)
         };
         Seed {
-            qingcloud_keys: vec![key(Who::Us), key(Who::Colleague)],
+            qingcloud_keys: vec![
+                key(Who::Us),
+                key(Who::Colleague),
+                QingcloudKey { owner: STRANGER.to_owned(), ..key(Who::Stranger) },
+            ],
             clusters: ours.chain([foreign]).collect(),
             ..Seed::default()
         }
@@ -143,6 +152,7 @@ impl Subject for QingCloud {
             Who::Us => ("QYCANARYKEYIDOFUSXXX", "canaryQingSecretOfUs0123456789abcdefghij"),
             Who::Colleague => ("QYCANARYKEYIDOFCOLLE", "canaryQingSecretOfColleague0123456789abc"),
             Who::Impostor => ("QYCANARYKEYIDOFUSXXX", "canaryQingSecretOfImpostor0123456789abcd"),
+            Who::Stranger => ("QYCANARYKEYIDOFSTRAN", "canaryQingSecretOfStranger0123456789abcd"),
         };
         vec![("accessKeyID", id.to_owned()), ("secretAccessKey", secret.to_owned())]
     }
@@ -176,6 +186,12 @@ impl Subject for QingCloud {
 }
 
 const DOMAIN: &str = "canary-domain";
+
+/// The cloud account whose credential it is.
+fn domain_of(who: Who) -> &'static str {
+    if who == Who::Stranger { "stranger" } else { DOMAIN }
+}
+
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 const FOREIGN_PROJECT: &str = "fedcba9876543210fedcba9876543210";
 const TAURUS: &str = "00000000000000000000000000000000in07";
@@ -202,18 +218,18 @@ impl Subject for HuaweiCloud {
         let ours = (0..10).map(|number| Instance::new(PROJECT, self.instance(Place::Ours(number)), TAURUS));
         let foreign = Instance::new(FOREIGN_PROJECT, self.instance(Place::Foreign), TAURUS);
         let mut seed = Seed {
-            huawei_projects: vec![project(PROJECT, DOMAIN), project(FOREIGN_PROJECT, "stranger")],
+            huawei_projects: vec![project(PROJECT, DOMAIN), project(FOREIGN_PROJECT, domain_of(Who::Stranger))],
             instances: ours.chain([foreign]).collect(),
             ..Seed::default()
         };
-        for who in [Who::Us, Who::Colleague] {
+        for who in [Who::Us, Who::Colleague, Who::Stranger] {
             let values = self.credential(who).into_iter().map(|(_, value)| value).collect::<Vec<_>>();
             if self.logs_in {
                 let [domain, name, password] = <[_; 3]>::try_from(values).expect("three values");
                 seed.huawei_users.push(HuaweiUser { domain, name, password });
             } else {
                 let [access_key, secret_key] = <[_; 2]>::try_from(values).expect("two values");
-                let domain = DOMAIN.to_owned();
+                let domain = domain_of(who).to_owned();
                 seed.huawei_keys.push(HuaweiKeys {
                     access_key,
                     secret_key,
@@ -253,14 +269,16 @@ impl Subject for HuaweiCloud {
                 Who::Us => ("us", r#"canary"Iam\Password/of<us>&1"#),
                 Who::Colleague => ("colleague", r#"canary"Iam\Password/of<colleague>&1"#),
                 Who::Impostor => ("us", r#"canary"Iam\Password/of<impostor>&1"#),
+                Who::Stranger => ("us", r#"canary"Iam\Password/of<stranger>&1"#),
             };
             let (name, password) = (name.to_owned(), password.to_owned());
-            return vec![("domainName", DOMAIN.to_owned()), ("userName", name), ("password", password)];
+            return vec![("domainName", domain_of(who).to_owned()), ("userName", name), ("password", password)];
         }
         let (id, secret) = match who {
             Who::Us => ("HWCANARYKEYIDOFUSXXX", "canaryHuaweiSecretOfUs0123456789abcdefgh"),
             Who::Colleague => ("HWCANARYKEYIDOFCOLLE", "canaryHuaweiSecretOfColleague0123456789a"),
             Who::Impostor => ("HWCANARYKEYIDOFUSXXX", "canaryHuaweiSecretOfImpostor0123456789ab"),
+            Who::Stranger => ("HWCANARYKEYIDOFSTRAN", "canaryHuaweiSecretOfStranger0123456789ab"),
         };
         vec![("accessKeyID", id.to_owned()), ("secretAccessKey", secret.to_owned())]
     }

@@ -22,7 +22,7 @@ use clickhouse_user_operator::{
             Accepted, Access, Account, CallError, CallKind, CloudError, Delay, ErrorClass, JobSeen, JobState, LostCall,
             Mutation, NewAccount,
         },
-        fleet::{Fleet, FleetSettings, Rates},
+        fleet::{Fleet, FleetSettings, Rates, Target},
         http::Transport,
     },
 };
@@ -112,11 +112,16 @@ impl World {
 
     /// The same through another fleet.
     pub fn connect_by(&self, fleet: &Fleet, place: Place, who: Who) -> Arc<Connection> {
+        self.connect_to(fleet, &self.subject.target(&self.clouds, place), place, who)
+    }
+
+    /// The same by another target.
+    pub fn connect_to(&self, fleet: &Fleet, target: &Target, place: Place, who: Who) -> Arc<Connection> {
         let values = self.subject.credential(who);
         let value = |key: &str| values.iter().find(|(name, _)| *name == key).map(|(_, value)| SecretText::new(value));
         let key = InstanceKey::new(self.subject.instance(place));
         let operator_key = OperatorKey::new(Zeroizing::new([7; KEY_BYTES]));
-        fleet.connect(&self.subject.target(&self.clouds, place), &key, &value, &operator_key).expect("a connection")
+        fleet.connect(target, &key, &value, &operator_key).expect("a connection")
     }
 
     /// The longest time of a call.

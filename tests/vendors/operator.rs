@@ -12,7 +12,7 @@ use clickhouse_user_operator::{
         budget::Rate,
         connection::Connection,
         contract::{Access, Delay, Permission},
-        fleet::{Fleet, FleetSettings, Rates, Target},
+        fleet::{Fleet, FleetSettings, Rates, Reached, Target},
         http::Transport,
     },
 };
@@ -39,10 +39,20 @@ pub fn fleet() -> Fleet {
 
 /// A connection through a Secret of these keys and values.
 pub fn connect(fleet: &Fleet, target: &Target, secret: &[(&str, &str)]) -> Arc<Connection> {
-    let value =
-        |key: &str| secret.iter().find(|(name, _)| *name == key).map(|(_, value)| SecretText::new(value.to_owned()));
-    let key = InstanceKey::new("an/instance");
-    fleet.connect(target, &key, &value, &OperatorKey::new(Zeroizing::new([7; 32]))).unwrap()
+    fleet.connect(target, &InstanceKey::new("an/instance"), &|key| value(secret, key), &operator_key()).unwrap()
+}
+
+/// The instance behind such a connection, for calls that `probe` alone makes.
+pub fn reach(fleet: &Fleet, target: &Target, secret: &[(&str, &str)]) -> Reached {
+    fleet.reach(target, &|key| value(secret, key), &operator_key()).unwrap().1
+}
+
+fn value(secret: &[(&str, &str)], key: &str) -> Option<SecretText> {
+    secret.iter().find(|(name, _)| *name == key).map(|(_, value)| SecretText::new(value.to_owned()))
+}
+
+fn operator_key() -> OperatorKey {
+    OperatorKey::new(Zeroizing::new([7; 32]))
 }
 
 /// Asks until the connection's own pacing lets the question through.

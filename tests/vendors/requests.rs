@@ -9,7 +9,7 @@ use clickhouse_user_operator::{
     domain::secret::SecretText,
     provider::{
         contract::{Accepted, Access, CallKind, JobSeen, JobState, LostCall, NewAccount, Permission},
-        fleet::Target,
+        fleet::{Reached, Target},
         qingcloud,
     },
 };
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     clouds::{CLUSTER, INSTANCE, PROJECT, TAURUS, clouds},
-    operator::{asked, attempt, connect, databases, fleet, username},
+    operator::{asked, attempt, connect, databases, fleet, reach, username},
     python,
     shape::{Shape, shape},
     tap::{Exchange, Tap},
@@ -214,6 +214,8 @@ async fn huawei_cloud_is_sent_what_its_sdk_sends() {
     for secret in [&keys[..], &temporary] {
         let connection = connect(&fleet, &target, secret);
         asked(|| connection.reading(Timestamp::now())).await;
+        let Reached::HuaweiCloud(instance) = reach(&fleet, &target, secret) else { panic!("another cloud") };
+        instance.databases().await.unwrap();
         let (user, password) = (username("compared"), SecretText::new("Passw0rd~!@#%^*-_=+?"));
         let access = databases(&["db1", "db2"], Permission::ReadOnly);
         let account = NewAccount { username: &user, password: &password, access: &access };

@@ -133,6 +133,10 @@ impl<'a> Situation<'a> {
             Some(Turn::Waiting) => {
                 Err(Verdict::new(reason, "Waiting for another operation on the instance to end.").quietly().step())
             }
+            Some(Turn::Busy(at)) => {
+                let message = "Waiting for another operation on the instance to end.";
+                Err(Verdict::new(Reason::InstanceBusy, message).at(*at).quietly().step())
+            }
             Some(Turn::DeletionLimited(at)) => {
                 let message =
                     format!("Many accounts of the instance were deleted lately (--max-deletes); goes on at {at:.0}.");

@@ -64,8 +64,9 @@ impl Cloud for Arc<Fake> {
         "zone"
     }
 
-    fn jobs<'a>(&'a self, _: &'a [JobId]) -> BoxFuture<'a, Result<Vec<Job>, CloudError>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn jobs<'a>(&'a self, ids: &'a [JobId]) -> BoxFuture<'a, Result<Vec<Job>, CloudError>> {
+        let ended = ids.iter().map(|id| Job { id: id.clone(), state: JobState::Succeeded }).collect();
+        Box::pin(async { Ok(ended) })
     }
 
     fn find_job<'a>(&'a self, _: &'a LostCall) -> BoxFuture<'a, Result<Option<Job>, CloudError>> {
@@ -195,7 +196,7 @@ async fn pause_of_a_busy_instance_concerns_nobody_else_and_no_pause_is_endless()
     let hour = Duration::from_secs(3600);
     fake.changes_as(Err(CallError::NotApplied(error(ErrorClass::InstanceBusy).with_pause(hour))));
     create(&connection, "new").await.expect_err("busy");
-    assert_eq!(turn(&connection).await, Turn::Ours);
+    assert_eq!(connection.credential.budget.admit(Instant::now()), Ok(()), "its other instances go on");
     fake.changes_as(Err(CallError::NotApplied(error(ErrorClass::Throttled).with_pause(hour))));
     create(&connection, "new").await.expect_err("throttled");
     assert_eq!(seconds_until(connection.reading(Timestamp::now()).await.err()), 600);
@@ -236,4 +237,92 @@ async fn refusal_is_an_answer_too() {
         }
     }
     assert!(!connection.credential.breaker.is_open());
+}
+
+fn busy(busy: bool) -> InstanceReading {
+    InstanceReading { busy, ..listing(&[]) }
+}
+
+fn busy_for(turn: &Turn) -> i64 {
+    match turn {
+        Turn::Busy(at) => seconds_until(Some(Delay::NotBefore(*at))),
+        other => panic!("not taken for busy: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn instance_that_a_reading_shows_busy_is_sent_no_change_until_one_shows_it_idle() {
+    let (fake, connection) = connected();
+    fake.reads_as(Ok(busy(true)));
+    connection.reading(Timestamp::now()).await.expect("a reading");
+    assert_eq!(busy_for(&turn(&connection).await), 5);
+    assert_eq!(busy_for(&turn(&connection).await), 5, "whoever asks next");
+    assert_eq!(fake.reads(), 1, "and nobody looks again before that");
+}
+
+#[tokio::test(start_paused = true)]
+async fn instance_that_refused_a_change_as_busy_is_looked_at_before_the_next() {
+    let (fake, connection) = connected();
+    // Long enough ago for another.
+    connection.reading(Timestamp::now()).await.expect("a reading");
+    connection
+        .reading
+        .lock()
+        .await
+        .as_mut()
+        .map(|reading| Arc::get_mut(reading).map(|it| it.asked_at -= LIST_SHARED_FOR));
+    fake.changes_as(Err(CallError::NotApplied(error(ErrorClass::InstanceBusy))));
+    create(&connection, "new").await.expect_err("busy");
+    assert_eq!(busy_for(&turn(&connection).await), 5);
+    assert_eq!(fake.reads(), 1);
+    // As if that time were over: the look decides.
+    let long_ago = Timestamp::now() - Duration::from_secs(60);
+    *connection.busy() = Some((long_ago, Timestamp::now()));
+    fake.reads_as(Ok(busy(true)));
+    assert_eq!(busy_for(&turn(&connection).await), 60, "as long as it has been busy");
+    assert_eq!(fake.reads(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_that_shows_the_instance_idle_gives_the_turn() {
+    let (fake, connection) = connected();
+    connection.note_busy(true, Timestamp::now() - Duration::from_secs(5));
+    assert_eq!(turn(&connection).await, Turn::Ours);
+    assert_eq!((fake.reads(), *connection.busy()), (1, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn instance_that_was_busy_with_our_own_job_is_free_when_the_job_has_ended() {
+    let (fake, connection) = connected();
+    fake.reads_as(Ok(busy(true)));
+    connection.reading(Timestamp::now()).await.expect("a reading");
+    busy_for(&turn(&connection).await);
+    connection.job(&JobId::new("j-1")).await.expect("a look");
+    assert_eq!(turn(&connection).await, Turn::Ours);
+}
+
+#[test]
+fn looks_at_a_busy_instance_get_rarer_until_there_is_one_a_minute() {
+    let (_, connection) = connected();
+    let mut at: Timestamp = "2026-11-22T08:00:00Z".parse().expect("a time");
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        connection.note_busy(true, at);
+        let (_, until) = connection.busy().expect("busy");
+        pauses.push(until.duration_since(at).as_secs());
+        at = until;
+    }
+    assert_eq!(pauses, [5, 5, 10, 20, 40, 60, 60]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_cannot_read_the_instance_gets_no_place_in_its_queue() {
+    let (fake, connection) = connected();
+    fake.reads_as(Err(error(ErrorClass::InstanceNotFound)));
+    assert!(matches!(turn(&connection).await, Turn::NotBefore(_)));
+    let owner = Waiter { id: "owner".to_owned(), group: "team".to_owned(), wake: Arc::new(|| {}) };
+    assert!(connection.queue.take(&owner, Instant::now()), "the queue is free for others");
+    fake.reads_as(Ok(listing(&[])));
+    assert_eq!(turn(&connection).await, Turn::Waiting, "and it is read first");
+    assert_eq!(fake.reads(), 2);
 }

@@ -93,7 +93,7 @@ impl Credentials {
     }
 }
 
-/// Where a service of the cloud is reached, and how. Two services may share one [`Http`] if their schemes agree.
+/// Where a service of the cloud is reached, and how.
 pub struct Endpoint {
     /// Sends the requests.
     pub http: Arc<Http>,

@@ -14,7 +14,7 @@ use crate::{
     domain::secret::SecretText,
     provider::{
         contract::{CallError, CloudError, ErrorClass},
-        http::{Answer, retry_after, server_time},
+        http::{Answer, json, retry_after, server_time},
         redact::redact,
     },
 };
@@ -121,7 +121,9 @@ impl Failure {
 /// Judges an answer that is no success.
 pub fn classify(answer: &Answer, asked: &Asked<'_>) -> Failure {
     let status = answer.status;
-    let envelope = serde_json::from_slice(&answer.body).ok().and_then(|body| Envelope::find(&body, NESTING));
+    let envelope = Some(&answer.body)
+        .filter(|body| body.len() <= ENVELOPE_LIMIT)
+        .and_then(|body| Envelope::find(&json(body)?, NESTING));
     let meaning =
         envelope.as_ref().and_then(|envelope| by_code(&envelope.code, status)).unwrap_or_else(|| by_status(status));
     let (mut class, credential) = match meaning {
@@ -189,6 +191,10 @@ fn wrong_clock(answer: &Answer, now: Timestamp, message: &str) -> bool {
 
 /// Deepest object searched for an error: the documented ones are at most one deep.
 const NESTING: usize = 8;
+
+/// Largest answer searched for an error. Documented ones take less than 1 KiB; a list that is no list may have 16 MiB, which
+/// as a tree of JSON values would take many times that.
+const ENVELOPE_LIMIT: usize = 64 * 1024;
 
 /// Names under which code and message stand, in the order of the vendor's SDK; the third pair, of some sub-services of
 /// the database, is unknown to it.

@@ -1,9 +1,6 @@
 //! One ClickHouse instance: the account calls, each as the vendor's API page of that name has it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use reqwest::Method;
@@ -11,6 +8,7 @@ use serde::Serialize;
 
 use super::{
     client::{Client, Request},
+    listing,
     wire::{self, Condition, Detail},
 };
 use crate::{
@@ -23,22 +21,17 @@ use crate::{
             Accepted, Access, Account, CallError, Cloud, CloudError, ErrorClass, InstanceReading, Job, LostCall,
             Mutation, NewAccount,
         },
-        http::{ANSWER_LIMIT, LIST_LIMIT},
+        http::ANSWER_LIMIT,
     },
 };
 
 const CREATE_USER: &str = "create_click_house_database_user";
 pub(super) const LIST_USERS: &str = "show_click_house_database_user";
+const LIST_DATABASES: &str = "list_click_house_data_base";
 pub(super) const DELETE_USER: &str = "delete_click_house_database_user";
 const SET_PASSWORD: &str = "update_click_house_database_user_password";
 const SET_PERMISSION: &str = "update_click_house_database_user_permission";
 pub(super) const SHOW_INSTANCE: &str = "list_click_house_instance";
-
-/// Most records the cloud gives in one page.
-const PAGE_SIZE: usize = 100;
-
-/// Most pages read: 100 000 accounts, and an end to a list that has none.
-const MAX_PAGES: usize = 1000;
 
 /// One ClickHouse instance seen through one credential.
 pub struct Instance {
@@ -60,44 +53,15 @@ impl Instance {
         Self { client, project_id: project_id.into(), id: id.into(), taurus_id }
     }
 
-    /// Reads every page of the account list. Accounts come and go meanwhile, and offsets count records: an account that
-    /// goes moves the later ones forward, so as many records are read again as the total has shrunk.
+    /// The accounts, those of the cloud itself included.
     async fn accounts(&self) -> Result<Vec<Account>, CloudError> {
-        let contradiction =
-            || CloudError::new(ErrorClass::Unavailable, "the pages of the account list contradict each other");
-        let mut accounts: BTreeMap<Username, Account> = BTreeMap::new();
-        let (mut offset, mut previous_total, mut least_total) = (0_usize, 0_usize, usize::MAX);
-        for _ in 0..MAX_PAGES {
-            let request = Request {
-                operation: LIST_USERS,
-                method: Method::GET,
-                path: self.path(&["instances", &self.id, "clickhouse", "users"])?,
-                query: vec![("limit", PAGE_SIZE.to_string()), ("offset", offset.to_string())],
-                body: None,
-                password: None,
-                limit: LIST_LIMIT,
-            };
-            let page = self.client.send(&self.project_id, &request, wire::page).await.map_err(CallError::into_error)?;
-            let read = page.accounts.len();
-            if read == 0 && offset == 0 && page.total > 0 {
-                return Err(contradiction());
-            }
-            accounts.extend(page.accounts.into_iter().map(|account| (account.username.clone(), account)));
-            least_total = least_total.min(page.total);
-            let gone = previous_total.saturating_sub(page.total);
-            previous_total = page.total;
-            if gone > 0 {
-                offset = offset.saturating_sub(gone);
-                continue;
-            }
-            offset += read;
-            if read == 0 || offset >= page.total {
-                // Fewer than the cloud counted at any time: it gave the same records twice.
-                let complete = read == 0 || accounts.len() >= least_total;
-                return if complete { Ok(accounts.into_values().collect()) } else { Err(contradiction()) };
-            }
-        }
-        Err(CloudError::new(ErrorClass::Unavailable, format!("the account list has more than {MAX_PAGES} pages")))
+        listing::all(self, LIST_USERS, "users", wire::accounts, |account| account.username.as_str()).await
+    }
+
+    /// The databases, as the instance has them now. `databases` of an account may name others: deleting a database does
+    /// not take it from the accounts that name it.
+    pub async fn databases(&self) -> Result<Vec<String>, CloudError> {
+        listing::all(self, LIST_DATABASES, "databases", wire::databases, String::as_str).await
     }
 
     /// Reads state and address of the instance.

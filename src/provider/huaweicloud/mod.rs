@@ -6,6 +6,7 @@ mod client;
 pub mod endpoints;
 mod errors;
 mod instance;
+mod listing;
 pub mod probe;
 pub mod rules;
 mod sign;

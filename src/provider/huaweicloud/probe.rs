@@ -11,7 +11,7 @@ use crate::{
     domain::names::Username,
     provider::{
         contract::{CallError, CloudError, Mutation},
-        http::{ANSWER_LIMIT, LIST_LIMIT},
+        http::{ANSWER_LIMIT, LIST_LIMIT, json},
     },
 };
 
@@ -46,19 +46,10 @@ impl Instance {
         self.get(LIST_USERS, &["chuser-probe"], Vec::new()).await.map(drop)
     }
 
-    /// Names of the databases.
-    pub async fn look_at_databases(&self) -> Result<Vec<String>, CloudError> {
-        let path = ["instances", &self.id, "clickhouse", "databases"];
-        let body = self.get("list_click_house_databases", &path, vec![("limit", "100".to_owned())]).await?;
-        let databases = &body["databases"];
-        let plain = databases.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
-        Ok(plain.chain(texts(databases, "name")).collect())
-    }
-
     /// `engine_name` of this instance among the analysis instances; `None` where the TaurusDB instance is not known.
     pub async fn look_at_engine(&self) -> Result<Option<String>, CloudError> {
         let Some(taurus_id) = &self.taurus_id else { return Ok(None) };
-        let body = self.get("list_htap_instances", &["instances", taurus_id, "htap"], Vec::new()).await?;
+        let body = self.get("list_htap_instance_info", &["instances", taurus_id, "htap"], Vec::new()).await?;
         let mut instances = body["instances"].as_array().into_iter().flatten();
         let engine = instances.find(|it| it["id"] == *self.id).and_then(|it| it["engine_name"].as_str());
         Ok(engine.map(str::to_owned))
@@ -87,8 +78,7 @@ impl Instance {
         let limit = if operation == LIST_USERS { LIST_LIMIT } else { ANSWER_LIMIT };
         let path = self.path(path)?;
         let request = Request { operation, method: Method::GET, path, query, body: None, password: None, limit };
-        let read = |body: &[u8]| serde_json::from_slice(body).ok();
-        self.client.send(&self.project_id, &request, read).await.map_err(CallError::into_error)
+        self.client.send(&self.project_id, &request, json).await.map_err(CallError::into_error)
     }
 }
 

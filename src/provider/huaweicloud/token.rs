@@ -13,7 +13,7 @@ use crate::{
     domain::secret::SecretText,
     provider::{
         contract::{CloudError, ErrorClass},
-        http::Answer,
+        http::{Answer, json},
     },
 };
 
@@ -200,7 +200,7 @@ pub fn issued(answer: &Answer, now: Timestamp) -> Option<Issued> {
     if text.is_empty() || text.len() > MAX_LENGTH {
         return None;
     }
-    let Lifetime { expires_at, issued_at } = serde_json::from_slice::<Body>(&answer.body).ok()?.token;
+    let Lifetime { expires_at, issued_at } = json::<Body>(&answer.body)?.token;
     // Both times are the server's, so its clock does not matter.
     let life = expires_at.duration_since(issued_at.unwrap_or(now)).try_into().ok()?;
     // A century is no token's life, and no clock counts beyond.

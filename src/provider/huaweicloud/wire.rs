@@ -9,7 +9,10 @@ use zeroize::Zeroizing;
 use super::rules;
 use crate::{
     domain::names::Username,
-    provider::contract::{Access, Account, Address, Permission},
+    provider::{
+        contract::{Access, Account, Address, Permission},
+        http::json,
+    },
 };
 
 /// Body of create_click_house_database_user.
@@ -58,18 +61,30 @@ pub(super) fn succeeded(body: &[u8]) -> Option<()> {
     struct Body {
         result: String,
     }
-    let body: Body = serde_json::from_slice(body).ok()?;
+    let body: Body = json(body)?;
     (body.result == "SUCCESS").then_some(())
 }
 
-/// A page of the account list.
-pub(super) struct Page {
-    pub accounts: Vec<Account>,
+/// A page of a list.
+pub(super) struct Page<T> {
+    pub rows: Vec<T>,
+    /// How many rows all pages have together.
     pub total: usize,
 }
 
-/// Reads a page of show_click_house_database_user. A page that lacks anything it should have is no page.
-pub(super) fn page(body: &[u8]) -> Option<Page> {
+/// Reads a page of list_click_house_data_base. A page that lacks anything it should have is no page.
+pub(super) fn databases(body: &[u8]) -> Option<Page<String>> {
+    #[derive(Deserialize)]
+    struct Body {
+        databases: Vec<String>,
+        total_count: usize,
+    }
+    let Body { databases, total_count } = json(body)?;
+    Some(Page { rows: databases, total: total_count })
+}
+
+/// Reads a page of show_click_house_database_user, likewise.
+pub(super) fn accounts(body: &[u8]) -> Option<Page<Account>> {
     #[derive(Deserialize)]
     struct Body {
         user_details: Vec<Listed>,
@@ -82,7 +97,7 @@ pub(super) fn page(body: &[u8]) -> Option<Page> {
         databases: Option<BTreeSet<String>>,
         dml: Option<Value>,
     }
-    let Body { user_details, total_count } = serde_json::from_slice(body).ok()?;
+    let Body { user_details, total_count } = json(body)?;
     let account = |user: Listed| Account {
         built_in: rules::built_in(&user.user_name),
         username: Username::new(user.user_name),
@@ -92,7 +107,7 @@ pub(super) fn page(body: &[u8]) -> Option<Page> {
             permission: user.dml.as_ref().and_then(permission),
         },
     };
-    Some(Page { accounts: user_details.into_iter().map(account).collect(), total: total_count })
+    Some(Page { rows: user_details.into_iter().map(account).collect(), total: total_count })
 }
 
 fn permission(dml: &Value) -> Option<Permission> {
@@ -124,7 +139,7 @@ pub(super) struct Detail {
 /// Reads the answer of list_click_house_instance, which is, against its name, the detail of one instance. Many of its
 /// fields may be null, so each is looked up by itself; only an answer for another instance is none.
 pub(super) fn detail(body: &[u8], instance_id: &str) -> Option<Detail> {
-    let body: Value = serde_json::from_slice(body).ok()?;
+    let body: Value = json(body)?;
     let instance = body.get("instance")?;
     if instance["id"].as_str()? != instance_id {
         return None;

@@ -30,7 +30,7 @@ use crate::{
     provider::{
         budget::{Budget, Rate},
         contract::ProviderKind,
-        http::{Http, Transport},
+        http::{Http, Observer, Transport},
     },
 };
 
@@ -152,9 +152,11 @@ async fn read(request: Request) -> Seen {
 /// A client with the test key for an endpoint.
 pub(super) fn client(endpoint: Url) -> Client {
     let budget = Arc::new(Budget::new(Rate { per_second: 1.0, burst: 20 }, Instant::now()));
+    let observer: Observer = Arc::new(|_| {});
     let transport =
-        Transport { call_timeout: Duration::from_secs(10), extra_roots: Vec::new(), observer: Arc::new(|_| {}) };
-    let http = Http::new(ProviderKind::QingCloud, &endpoint, budget, &transport).expect("a client");
+        Transport { call_timeout: Duration::from_secs(10), extra_roots: Vec::new(), observer: observer.clone() };
+    let client = transport.client().expect("a client");
+    let http = Http::new(ProviderKind::QingCloud, budget, client, observer);
     let credentials = Credentials {
         access_key_id: SecretText::new(ACCESS_KEY_ID),
         secret_access_key: SecretText::new(SECRET_ACCESS_KEY),

@@ -27,8 +27,9 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 /// Finds the job of a lost call among the cluster's custom services since the call's intent.
 ///
 /// The request's `req_id` decides. Where the cloud repeats no request's `req_id`, the newest job of the same access
-/// key, cluster, service and account is it. A record that may be it but cannot be read is an error, not "none":
-/// "none" allows a second attempt.
+/// key, cluster, service and account is it. A record that may be it is an error, not "none", which would allow a second
+/// attempt: one that cannot be read, and one that is alike but bears no `req_id` where others do. That the cloud repeats
+/// it is concluded from one captured record, not documented, so a job without one is not proven to be somebody else's.
 pub(super) async fn find(cluster: &Cluster, lost: &LostCall) -> Result<Option<Job>, CloudError> {
     let mut search = Search::new(cluster, lost)?;
     let mut offset = 0;
@@ -105,7 +106,7 @@ struct Search<'a> {
     perhaps_alike: bool,
     /// A job's request cannot be read at all.
     unreadable: bool,
-    /// The cloud repeats `req_id`, so a job without one was not asked for by us.
+    /// Some request's `req_id` is repeated, so a job alike that bears none may be ours or may not.
     repeats_req_id: bool,
     order: Order,
 }
@@ -185,15 +186,16 @@ impl<'a> Search<'a> {
     }
 
     fn conclusion(self) -> Result<Option<Job>, CloudError> {
-        let alike = if self.repeats_req_id { None } else { self.alike.map(|(_, job)| job) };
-        let found = self.found.or(alike);
-        if found.is_none() && (self.unreadable || (self.perhaps_alike && !self.repeats_req_id)) {
+        if self.found.is_some() {
+            return Ok(self.found);
+        }
+        if self.unreadable || self.perhaps_alike || (self.alike.is_some() && self.repeats_req_id) {
             return Err(CloudError::new(
                 ErrorClass::Unavailable,
-                "a job record of the cluster cannot be read, and may be that of the lost call: look at its job log",
+                "a job record of the cluster may be that of the lost call, which cannot be told: look at its job log",
             ));
         }
-        Ok(found)
+        Ok(self.alike.map(|(_, job)| job))
     }
 }
 

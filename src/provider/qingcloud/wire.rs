@@ -14,7 +14,7 @@ use crate::{
     domain::names::JobId,
     provider::{
         contract::{CallError, CloudError, ErrorClass},
-        http::{Answer, retry_after},
+        http::{Answer, json, retry_after},
     },
 };
 
@@ -82,7 +82,7 @@ pub(super) struct Jobs<R> {
 /// Reads a whole answer. Everything but a `ret_code` 0 with the fields of `T` is an error; whether the request took
 /// effect is certain only where the cloud's own code says so.
 pub(super) fn read<T: DeserializeOwned>(answer: &Answer, secrets: &[&str]) -> Result<T, CallError> {
-    let head = serde_json::from_slice::<Head>(&answer.body).ok();
+    let head = json::<Head>(&answer.body);
     // The status of a refusal is not documented: 200 by all samples, but one of a client's error would say no less.
     // Any other status is from a machine in between, which may have passed the request on.
     let from_the_cloud = answer.status == StatusCode::OK || answer.status.is_client_error();
@@ -92,7 +92,7 @@ pub(super) fn read<T: DeserializeOwned>(answer: &Answer, secrets: &[&str]) -> Re
             Err(pause_as_asked(errors::refusal(head.ret_code, message, secrets), answer))
         }
         _ if answer.status != StatusCode::OK => Err(CallError::Unknown(foreign_status(answer))),
-        Some(_) => serde_json::from_slice(&answer.body).map_err(|_| not_understood()),
+        Some(_) => json(&answer.body).ok_or_else(not_understood),
         None => Err(not_understood()),
     }
 }

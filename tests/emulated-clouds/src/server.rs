@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{ConnectInfo, Request, State},
-    http::StatusCode,
+    http::{StatusCode, header::HOST},
     response::{IntoResponse, Response},
 };
 use tokio::net::TcpListener;
@@ -49,11 +49,16 @@ async fn serve(State(port): State<Port>, ConnectInfo(cut): ConnectInfo<Cut>, req
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
+    let mut headers = head.headers;
+    // HTTP/2 names the host with the path; signatures cover it as the header that gateways make of it.
+    if let Some(host) = head.uri.authority().and_then(|authority| authority.as_str().parse().ok()) {
+        headers.entry(HOST).or_insert(host);
+    }
     let raw = RawRequest {
         method: head.method,
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: head.headers,
+        headers,
         body,
     };
     if let Some(page) = own_page(&port.shared, &raw.path) {

@@ -270,6 +270,7 @@ def plain():
     for client in (connect(), connect(TEMPORARY_KEYS, security_token="TEMPORARYTOKEN")):
         client.show_click_house_database_user(listing(limit=100, offset=0))
         client.list_click_house_instance(detail())
+        client.list_click_house_data_base(ListClickHouseDataBaseRequest(instance_id=INSTANCE, limit=100, offset=0))
         client.create_click_house_database_user(create("compared", databases=["db1", "db2"], dml=1))
         client.update_click_house_database_user_password(set_password("compared"))
         client.update_click_house_database_user_permission(set_permission("compared"))

@@ -148,6 +148,7 @@ fn waiting_for_a_turn_is_quiet_and_a_budget_names_its_time() {
     let case = |turn| Case::on(QingCloud).checked().with(|it| it.seen.turn = Some(turn));
     assert_eq!(case(Turn::Waiting).verdict(), verdict(Reason::Creating).quietly());
     assert_eq!(case(Turn::NotBefore(at(130))).verdict(), verdict(Reason::Creating).at(at(130)).quietly());
+    assert_eq!(case(Turn::Busy(at(130))).verdict(), verdict(Reason::InstanceBusy).at(at(130)).quietly());
     let pacing = Case::on(HuaweiCloud).checked().with(|it| it.seen.account = Some(Err(Delay::NotBefore(at(104)))));
     assert_eq!(pacing.verdict(), verdict(Reason::Creating).at(at(104)).quietly());
 }

@@ -25,7 +25,7 @@ use super::*;
 use crate::provider::{
     budget::{Budget, Rate},
     contract::{Permission, ProviderKind},
-    http::{Http, Transport},
+    http::{Http, Observer, Transport},
     huaweicloud::client::{Credentials, Endpoint},
 };
 
@@ -128,11 +128,12 @@ async fn serve(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> (
 }
 
 fn client(origin: &Url, credentials: Credentials) -> Arc<Client> {
+    let observer: Observer = Arc::new(|_| {});
     let transport =
-        Transport { call_timeout: Duration::from_secs(10), extra_roots: Vec::new(), observer: Arc::new(|_| {}) };
+        Transport { call_timeout: Duration::from_secs(10), extra_roots: Vec::new(), observer: observer.clone() };
     let budget = Arc::new(Budget::new(Rate { per_second: 1000.0, burst: 1000 }, Instant::now()));
-    let http = Http::new(ProviderKind::HuaweiCloud, origin, budget, &transport).expect("a client");
-    let http = Arc::new(http);
+    let client = transport.client().expect("a client");
+    let http = Arc::new(Http::new(ProviderKind::HuaweiCloud, budget, client, observer));
     let endpoint = || Endpoint { http: http.clone(), origin: origin.clone() };
     Arc::new(Client::new(endpoint(), endpoint(), credentials, "cn-north-4"))
 }

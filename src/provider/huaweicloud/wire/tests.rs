@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::*;
 
-fn page_of(value: &Value) -> Option<Page> {
-    page(value.to_string().as_bytes())
+fn page_of(value: &Value) -> Option<Page<Account>> {
+    accounts(value.to_string().as_bytes())
 }
 
 #[test]
@@ -20,11 +20,11 @@ fn page_of_the_vendor_page_is_read_with_root_as_built_in() {
     }))
     .expect("a page");
     assert_eq!(page.total, 2);
-    assert!(page.accounts[0].built_in && !page.accounts[1].built_in);
-    assert_eq!(page.accounts[1].username.as_str(), "user_test1");
-    assert_eq!(page.accounts[1].access.databases, Some(BTreeSet::from(["db1".to_owned(), "db2".to_owned()])));
-    assert_eq!(page.accounts[1].access.permission, Some(Permission::ReadOnly));
-    assert_eq!(page.accounts[1].access.allowed_hosts, None);
+    assert!(page.rows[0].built_in && !page.rows[1].built_in);
+    assert_eq!(page.rows[1].username.as_str(), "user_test1");
+    assert_eq!(page.rows[1].access.databases, Some(BTreeSet::from(["db1".to_owned(), "db2".to_owned()])));
+    assert_eq!(page.rows[1].access.permission, Some(Permission::ReadOnly));
+    assert_eq!(page.rows[1].access.allowed_hosts, None);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn listed_access_equals_the_access_asked_for() {
             "user_details": [{"user_name": "ab", "databases": ["a", "b"], "dml": dml(permission)}],
             "total_count": 1,
         }));
-        assert_eq!(listed.expect("a page").accounts[0].access, wanted);
+        assert_eq!(listed.expect("a page").rows[0].access, wanted);
     }
 }
 
@@ -47,7 +47,7 @@ fn account_without_databases_or_with_unknown_dml_is_read_as_that() {
     for dml in [json!(0), json!(3), json!(-1), json!("1"), Value::Null] {
         let page =
             page_of(&json!({"user_details": [{"user_name": "ab", "databases": null, "dml": dml}], "total_count": 1}));
-        let access = page.expect("a page").accounts.remove(0).access;
+        let access = page.expect("a page").rows.remove(0).access;
         assert_eq!((access.databases, access.permission), (Some(BTreeSet::new()), None), "{dml}");
     }
 }
@@ -66,6 +66,21 @@ fn page_that_lacks_anything_is_no_page() {
         json!([]),
     ] {
         assert!(page_of(&value).is_none(), "{value}");
+    }
+}
+
+#[test]
+fn page_of_databases_that_lacks_anything_is_no_page() {
+    let rows = |value: Value| databases(value.to_string().as_bytes()).map(|page| (page.rows, page.total));
+    assert_eq!(rows(json!({"databases": ["db1"], "total_count": 1})), Some((vec!["db1".to_owned()], 1)));
+    for value in [
+        json!({"databases": ["db1"]}),
+        json!({"total_count": 1}),
+        json!({"databases": null, "total_count": 0}),
+        json!({"databases": [{"name": "db1"}], "total_count": 1}),
+        json!({"databases": [7], "total_count": 1}),
+    ] {
+        assert_eq!(rows(value.clone()), None, "{value}");
     }
 }
 
@@ -137,7 +152,7 @@ fn detail_of_another_instance_is_none() {
 proptest! {
     #[test]
     fn readers_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = (succeeded(&bytes), page(&bytes).is_some(), detail(&bytes, "in16").is_some());
+        let _ = (succeeded(&bytes), accounts(&bytes).is_some(), databases(&bytes).is_some(), detail(&bytes, "in16").is_some());
     }
 
     #[test]

@@ -153,13 +153,25 @@ async fn without_any_req_id_every_other_trait_must_be_ours() {
 }
 
 #[tokio::test]
-async fn where_the_cloud_repeats_req_id_a_job_without_one_is_not_ours() {
+async fn where_some_req_ids_are_repeated_a_job_without_one_that_may_be_ours_is_never_none() {
     let other = record(|directive| directive["req_id"] = "ffffffffffffffffffffffffffffffff".into());
     let masked = record(|directive| {
         without_req_id(directive);
         directive["service_params"] = "******".into();
     });
-    assert_eq!(found_in(vec![record(without_req_id), masked, other]).await, None);
+    for alike in [record(without_req_id), masked] {
+        for records in [vec![alike.clone(), other.clone()], vec![other.clone(), alike.clone()]] {
+            let error = find_in(records).await.expect_err("in doubt");
+            assert_eq!(error.class, ErrorClass::Unavailable);
+        }
+        let found = found_in(vec![alike, record(|_| {}), other.clone()]).await;
+        assert_eq!(found.as_deref(), Some("j-ours"), "its own req_id decides");
+    }
+    let of_another_account = record(|directive| {
+        without_req_id(directive);
+        directive["service_params"] = r#"{"user":"other"}"#.into();
+    });
+    assert_eq!(found_in(vec![of_another_account, other]).await, None);
 }
 
 #[tokio::test]
@@ -193,7 +205,8 @@ async fn record_that_cannot_be_read_is_an_error_and_never_none() {
         without_req_id(directive);
         directive["service_params"] = "******".into();
     });
-    find_in(vec![masked]).await.expect_err("in doubt");
+    find_in(vec![masked.clone()]).await.expect_err("in doubt");
+    find_in(vec![masked, record(without_req_id)]).await.expect_err("either may be it");
 }
 
 #[tokio::test]

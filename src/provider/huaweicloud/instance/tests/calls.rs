@@ -50,6 +50,8 @@ async fn reads_are_those_the_vendor_sdk_sends() {
     let (origin, log) = serve(|received| {
         if received.path.ends_with("/users") {
             page(&[], 0)
+        } else if received.path.ends_with("/databases") {
+            reply(200, &json!({"databases": ["db1"], "total_count": 1}))
         } else {
             reply(200, &json!({"instance": {"id": INSTANCE}}))
         }
@@ -58,11 +60,14 @@ async fn reads_are_those_the_vendor_sdk_sends() {
     let client = client(&origin, access_key());
     let instance = Instance::new(client, PROJECT, INSTANCE, Some(TAURUS.to_owned()));
     instance.read_instance().await.expect("a reading");
+    instance.databases().await.expect("a list");
     let received = log.all();
     assert_as_captured(&received[0], "show_click_house_database_user (list, no query)");
     assert_eq!(received[0].raw_query.as_deref(), Some("limit=100&offset=0"));
     assert_as_captured(&received[1], "list_click_house_instance (detail)");
     assert_eq!(received[1].raw_query, None);
+    assert_as_captured(&received[2], "list_click_house_data_base");
+    assert_eq!(received[2].raw_query.as_deref(), Some("limit=100&offset=0"));
 }
 
 /// Signs what arrived anew and compares.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::provider::huaweicloud::listing::MAX_PAGES;
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("user_{number:05}")).collect()
@@ -112,6 +113,27 @@ async fn list_without_end_is_given_up() {
     .await;
     assert_eq!(read.expect_err("a list without end").class, ErrorClass::Unavailable);
     assert_eq!(log.calls(), MAX_PAGES);
+}
+
+#[tokio::test]
+async fn every_page_of_the_databases_is_read_and_one_that_fails_makes_no_short_list() {
+    let list = |fails: bool| {
+        serve(move |received| {
+            let all: Vec<_> = (0..150).map(|number| format!("db_{number:03}")).collect();
+            let number = |name: &str| received.query[name].parse::<usize>().expect("a number");
+            let rows: Vec<_> = all.iter().skip(number("offset")).take(number("limit")).collect();
+            match number("offset") {
+                100 if fails => reply(200, &json!({"databases": null, "total_count": 150})),
+                _ => reply(200, &json!({"databases": rows, "total_count": all.len()})),
+            }
+        })
+    };
+    let (origin, log) = list(false).await;
+    let databases = instance(&origin, access_key()).databases().await.expect("a list");
+    assert_eq!((databases.len(), databases[149].as_str(), log.calls()), (150, "db_149", 2));
+    let (origin, _) = list(true).await;
+    let error = instance(&origin, access_key()).databases().await.expect_err("half a list");
+    assert_eq!(error.class, ErrorClass::Unavailable);
 }
 
 async fn read_with_detail(status: u16, detail: Value) -> Result<InstanceReading, CloudError> {
