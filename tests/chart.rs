@@ -18,8 +18,8 @@ const NAMESPACE: &str = "clickhouse-user-operator";
 const VARIANTS: [(&str, &str); 6] = [
     ("defaults", ""),
     ("listed namespaces", "watchNamespaces={team-a,team-b}"),
-    ("listed namespaces with shared instances", "watchNamespaces={team-a},config.clusterInstances=true"),
-    ("with shared instances", "config.clusterInstances=true"),
+    ("listed namespaces alone", "watchNamespaces={team-a},config.clusterInstances=false"),
+    ("without shared instances", "config.clusterInstances=false"),
     ("connection secrets", "config.connectionSecrets=true"),
     (
         "everything set",
@@ -148,7 +148,7 @@ fn shared_instances() -> BTreeSet<String> {
     expected(&[
         "everywhere: chuser.dev/clusterclickhouseinstances  get list watch patch",
         "everywhere: chuser.dev/clusterclickhouseinstances/status  patch",
-        "everywhere: /namespaces  get list watch",
+        "everywhere: /namespaces  list watch",
     ])
 }
 
@@ -158,7 +158,7 @@ fn own_namespace() -> BTreeSet<String> {
         "clickhouse-user-operator: coordination.k8s.io/leases  create",
         "clickhouse-user-operator: coordination.k8s.io/leases/clickhouse-user-operator  get update",
         "clickhouse-user-operator: /secrets  create",
-        "clickhouse-user-operator: /secrets/clickhouse-user-operator-key  get",
+        "clickhouse-user-operator: /secrets/clickhouse-user-operator-key  get list watch",
     ])
 }
 
@@ -218,22 +218,22 @@ fn a_parent_chart_may_pass_globals() {
 #[test]
 fn rights_for_all_namespaces_are_those_the_operator_uses_and_no_more() {
     let needed = &served("everywhere") | &own_namespace();
-    assert_eq!(rights(&rendered("")), needed);
-    assert_eq!(rights(&rendered("config.clusterInstances=true")), &needed | &shared_instances());
+    assert_eq!(rights(&rendered("config.clusterInstances=false")), needed);
+    assert_eq!(rights(&rendered("")), &needed | &shared_instances());
 }
 
 #[test]
 fn rights_for_listed_namespaces_end_at_these_namespaces() {
     let own = &own_namespace() | &expected(&["clickhouse-user-operator: events.k8s.io/events  create patch"]);
     let alone = &served("team-a") | &own;
-    assert_eq!(rights(&rendered("watchNamespaces={team-a}")), alone);
+    let chart = rendered("watchNamespaces={team-a},config.clusterInstances=false");
+    assert_eq!(rights(&chart), alone);
+    let bound: Vec<_> = of_kind(&chart, "ClusterRoleBinding").collect();
+    assert!(bound.is_empty(), "{bound:?}");
 
-    let for_shared = expected(&[
-        "clickhouse-user-operator: /secrets  get list watch",
-        "default: events.k8s.io/events  create patch",
-    ]);
-    let both = &(&(&alone | &served("team-b")) | &shared_instances()) | &for_shared;
-    assert_eq!(rights(&rendered("watchNamespaces={team-a,team-b},config.clusterInstances=true")), both);
+    let credentials = expected(&["clickhouse-user-operator: /secrets  get list watch"]);
+    let both = &(&(&alone | &served("team-b")) | &shared_instances()) | &credentials;
+    assert_eq!(rights(&rendered("watchNamespaces={team-a,team-b}")), both);
 }
 
 #[test]

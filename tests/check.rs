@@ -97,7 +97,7 @@ async fn what_the_api_server_refuses_has_a_finding_on_a_field_that_it_names() {
 #[tokio::test]
 async fn samples_are_right_for_both() {
     let plane = plane().await;
-    for namespace in ["analytics", "clickhouse-user-operator"] {
+    for namespace in ["analytics", "marketing", "clickhouse-user-operator"] {
         let created = plane.kubectl(&["create", "namespace", namespace]).await.expect("kubectl runs");
         assert!(created.status.success(), "{}", text(&created.stderr));
     }

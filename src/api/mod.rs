@@ -3,6 +3,7 @@
 //! The CustomResourceDefinitions in `crds/` are generated from these types by [`crds`]. A field of a spec has no schema
 //! default: it is an `Option`, resolved by the methods beside it, so that the manifest stays as its author wrote it.
 
+pub mod any_instance;
 pub mod cluster_instance;
 pub mod conditions;
 pub mod crds;
@@ -13,6 +14,7 @@ mod rules;
 mod schema;
 pub mod user;
 
+pub use any_instance::AnyInstance;
 pub use cluster_instance::{AllowedNamespaces, Ceilings, ClusterClickHouseInstance, ClusterClickHouseInstanceSpec};
 pub use instance::{
     ClickHouseInstance, ClickHouseInstanceSpec, ClickHouseInstanceStatus, Connection, ConnectionTls, CredentialReading,

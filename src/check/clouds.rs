@@ -10,6 +10,7 @@ use super::{
     Report,
     manifest::Node,
     object::{Object, SECRET},
+    sharing,
 };
 use crate::{
     api::{
@@ -55,6 +56,7 @@ impl<'a> Together<'a> {
             "ClusterClickHouseInstance" => {
                 if let Some(instance) = object.read::<ClusterClickHouseInstance>() {
                     self.instance(object, &instance.spec.instance, self.operator_namespace, report);
+                    sharing::instance(object, &instance.spec, report);
                 }
             }
             _ => {}
@@ -62,7 +64,7 @@ impl<'a> Together<'a> {
     }
 
     /// The object of this kind and name that `from` means: where several files have one, that of its own file.
-    fn find(&self, from: &Object<'_>, kind: &str, namespace: &str, name: &str) -> Option<&'a Object<'a>> {
+    pub(super) fn find(&self, from: &Object<'_>, kind: &str, namespace: &str, name: &str) -> Option<&'a Object<'a>> {
         let mut found = self.objects.iter().filter(|it| (it.kind, it.namespace, it.name) == (kind, namespace, name));
         let first = found.clone().next();
         found.find(|it| it.file == from.file).or(first)
@@ -125,6 +127,16 @@ impl<'a> Together<'a> {
             report.finding(object, &field, message);
         }
         self.password(object, &desired, cloud, report);
+        if let Some(instance) = self.shared(object, &desired) {
+            sharing::user(self, object, (user, &desired), (instance, cloud), report);
+        }
+    }
+
+    /// The shared instance that a user names, where it is among the files.
+    fn shared(&self, object: &Object<'_>, desired: &Desired) -> Option<&'a Object<'a>> {
+        let kind = InstanceKind::ClusterClickHouseInstance;
+        let shared = desired.instance_kind == kind;
+        shared.then(|| self.find(object, kind.as_str(), "", &desired.instance_name)).flatten()
     }
 
     /// The cloud of the instance that a user names, where that is among the files.

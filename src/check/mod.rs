@@ -14,6 +14,7 @@ mod metadata;
 mod object;
 mod report;
 mod schema;
+mod sharing;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,6 @@
 //! One object of a file: which it is, and what its definition says of it.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube_cel::Validator;
@@ -15,13 +15,16 @@ use crate::api::{GROUP, VERSION, crds};
 /// The kind of Secrets, which belong to the core group.
 pub const SECRET: &str = "Secret";
 
+/// The kind of namespaces, whose labels may admit them to a shared instance.
+pub const NAMESPACE: &str = "Namespace";
+
 /// Lists that kubectl takes apart.
 const LIST: &str = "List";
 
 /// Fields that every object has beside those of its kind.
 const COMMON: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// An object that is looked at: one of the operator's kinds, or a Secret.
+/// An object that is looked at: one of the operator's kinds, a Secret or a namespace.
 pub struct Object<'a> {
     /// The file it is in.
     pub file: &'a str,
@@ -70,10 +73,11 @@ pub fn objects<'a>(file: &'a str, document: &'a Node, namespace: &'a str) -> Vec
         return items.iter().flat_map(|item| objects(file, item, namespace)).collect();
     }
     let ours = api_version.split_once('/').is_some_and(|(group, _)| group == GROUP);
-    if !ours && (api_version, kind) != ("v1", SECRET) {
+    let beside = api_version == "v1" && [SECRET, NAMESPACE].contains(&kind);
+    if !ours && !beside {
         return Vec::new();
     }
-    let namespaced = definition(kind).is_none_or(|definition| definition.namespaced);
+    let namespaced = kind != NAMESPACE && definition(kind).is_none_or(|definition| definition.namespaced);
     let namespace = if namespaced { text(&["metadata", "namespace"]).unwrap_or(namespace) } else { "" };
     vec![Object { file, node: document, kind, namespace, name: text(&["metadata", "name"]).unwrap_or_default() }]
 }
@@ -81,7 +85,16 @@ pub fn objects<'a>(file: &'a str, document: &'a Node, namespace: &'a str) -> Vec
 impl Object<'_> {
     /// Whether it is one of the operator's.
     pub fn is_ours(&self) -> bool {
-        self.kind != SECRET
+        ![SECRET, NAMESPACE].contains(&self.kind)
+    }
+
+    /// Its labels.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let Some(Node { value: Value::Map(labels), .. }) = self.node.at(&["metadata", "labels"]) else {
+            return BTreeMap::new();
+        };
+        let text = |(key, value): (&String, &Node)| Some((key.clone(), value.text()?.to_owned()));
+        labels.iter().filter_map(text).collect()
     }
 
     /// The object as its Rust type; `None` where it breaks the schema.

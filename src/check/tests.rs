@@ -303,3 +303,68 @@ fn control_characters_do_not_reach_the_terminal() {
     let lines = findings(&[&USER.replace("{name: reporting}", "{name: \"a\\e[31mb\"}")]);
     assert!(!lines.is_empty() && lines.iter().all(|line| !line.contains('\u{1b}')), "{lines:?}");
 }
+
+/// A shared instance with these further lines of spec.
+fn shared(lines: &str) -> String {
+    HUAWEICLOUD.replace("kind: ClickHouseInstance", "kind: ClusterClickHouseInstance") + lines
+}
+
+/// A user of the shared instance, by name and with these further lines of spec.
+fn sharing(name: &str, lines: &str) -> String {
+    let user = USER.replace("{name: reporting}", &format!("{{name: {name}}}"));
+    user.replace("instanceRef: {", "instanceRef: {kind: ClusterClickHouseInstance, ") + lines
+}
+
+const NAMED: &str = "  allowedNamespaces: {names: [default]}\n";
+
+#[test]
+fn namespace_that_a_shared_instance_does_not_admit_is_a_finding() {
+    let user = sharing("reporting", "  databases: [sales]\n");
+    assert_eq!(findings(&[&shared(NAMED), &user]), [""; 0]);
+    for nobody in ["", "  allowedNamespaces: {names: [other]}\n"] {
+        let [finding] = &findings(&[&shared(nobody), &user])[..] else { panic!("{nobody}") };
+        assert!(finding.contains("spec.instanceRef: Namespace default may not use"), "{finding}");
+    }
+}
+
+#[test]
+fn labels_of_a_namespace_among_the_files_admit_it_and_without_it_that_is_noted() {
+    let shared = shared("  allowedNamespaces: {selector: {matchLabels: {tier: gold}}}\n");
+    let user = sharing("reporting", "  databases: [sales]\n");
+    let namespace = |tier: &str| {
+        format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: default, labels: {{tier: {tier}}}}}\n")
+    };
+    assert_eq!(told(&[&shared, &user, &namespace("gold")]), [""; 0]);
+    assert_eq!(findings(&[&shared, &user, &namespace("silver")]).len(), 1);
+    let [note] = &told(&[&shared, &user])[..] else { panic!("one note") };
+    assert!(note.contains("note: ") && note.contains("Namespace default is not among the files"), "{note}");
+}
+
+#[test]
+fn ceilings_are_held_by_the_operators_own_rules() {
+    let shared = |ceilings: &str| shared(&format!("{NAMED}  ceilings: {{{ceilings}}}\n"));
+    let user = sharing("reporting", "  databases: [sales]\n  adoptionPolicy: Adopt\n");
+    for (ceilings, field) in [
+        ("usernamePattern: 'team_.*', adoption: Adopt", "spec.username"),
+        ("databases: [ads], adoption: Adopt", "spec.databases"),
+        ("databases: [sales]", "spec.adoptionPolicy"),
+    ] {
+        let [finding] = &findings(&[&shared(ceilings), &user])[..] else { panic!("{ceilings}") };
+        assert!(finding.contains(&format!("{field}: ")) && finding.contains("ceiling of"), "{finding}");
+    }
+    assert_eq!(findings(&[&shared("databases: [sales], adoption: Adopt"), &user]), [""; 0]);
+    for (ceilings, field) in
+        [("usernamePattern: '('", "spec.ceilings.usernamePattern"), ("allowedHosts: [10.0.0.0/8]", "allowedHosts")]
+    {
+        let [finding] = &findings(&[&shared(ceilings)])[..] else { panic!("{ceilings}") };
+        assert!(finding.contains("ClusterClickHouseInstance/warehouse") && finding.contains(field), "{finding}");
+    }
+}
+
+#[test]
+fn users_beyond_the_number_for_a_namespace_are_findings() {
+    let shared = shared(&format!("{NAMED}  ceilings: {{usersPerNamespace: 1}}\n"));
+    let users = ["first", "second"].map(|name| sharing(name, "  databases: [sales]\n"));
+    let [finding] = &findings(&[&shared, &users[0], &users[1]])[..] else { panic!("one finding") };
+    assert!(finding.contains("ClickHouseUser/second") && finding.contains("serves 1 users"), "{finding}");
+}

@@ -6,14 +6,22 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-use super::{around::Remembered, context::Scope, index::Name, waits::Waits};
+use super::{
+    around::Remembered,
+    context::{Context, Scope},
+    index::InstanceName,
+    rivals::{self, Claiming},
+    sharing,
+    waits::Waits,
+};
 use crate::{
     api::{
-        ACCOUNT_FINALIZER, IN_USE_FINALIZER, OPERATION_ANNOTATION,
+        ACCOUNT_FINALIZER, OPERATION_ANNOTATION,
         conditions::Reason,
-        user::{self, ClickHouseUser, InstanceKind, OperationState},
+        user::{self, ClickHouseUser, OperationState},
     },
     domain::{
+        claims::Account,
         connection_secret::FoundSecret,
         desired::Desired,
         instance::login_interval,
@@ -52,30 +60,30 @@ pub struct Acting {
     pub desired: Desired,
     /// What the plan knows.
     pub seen: Seen,
-    instance: Option<Name>,
+    instance: InstanceName,
     connection: Option<Arc<Connection>>,
     /// Read in this pass, gone with it.
     pub(super) password: Option<SecretText>,
     /// The connection Secret, read in this pass.
     pub(super) found_secret: Option<FoundSecret>,
+    /// Keeps others from writing a first intent for the same account.
+    claiming: Option<Claiming>,
 }
 
 impl Acting {
     /// Gathers what is known without asking anybody.
     pub fn begin(scope: Arc<Scope>, user: Arc<ClickHouseUser>, desired: Desired) -> Self {
-        let instance = (desired.instance_kind == InstanceKind::ClickHouseInstance)
-            .then(|| (desired.namespace.clone(), desired.instance_name.clone()));
-        let (facts, connection) = match &instance {
-            None => (InstanceSeen::NotServed, None),
-            Some(name) => instance_seen(&scope, name),
-        };
+        let context = &scope.context;
+        let instance = InstanceName::meant(&desired.namespace, desired.instance_kind, &desired.instance_name);
+        let (facts, connection) = instance_seen(context, &user, &instance);
         let Remembered { login_tried, connection_secret, written_at } = scope.around.of(&desired.uid);
         let wanted_secret = desired.connection_secret.as_ref();
         let annotation = user.annotations().get(OPERATION_ANNOTATION);
         let seen = Seen {
             finalizer: user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER),
-            intent: annotation.and_then(|text| journal::open(text, &desired.uid, &scope.context.key)),
+            intent: annotation.and_then(|text| journal::open(text, &desired.uid, &context.key)),
             record: Record::of(user.status.as_ref(), &desired.uid),
+            rival: rivals::rival(context, &user, &facts),
             instance: facts,
             secret: scope.secrets.get(&(desired.namespace.clone(), desired.password.secret.clone())),
             login_tried,
@@ -95,7 +103,7 @@ impl Acting {
             listed: connection.as_ref().and_then(|connection| connection.listed(&desired.username)),
             ..seen
         };
-        Self { scope, user, desired, seen, instance, connection, password: None, found_secret: None }
+        Self { scope, user, desired, seen, instance, connection, password: None, found_secret: None, claiming: None }
     }
 
     /// Performs one step.
@@ -156,9 +164,7 @@ impl Acting {
         if let Some(connection) = &self.connection {
             connection.queue.forget(self.desired.uid.as_str(), Instant::now());
         }
-        if let Some(instance) = &self.instance {
-            self.scope.wake_instance(instance);
-        }
+        self.scope.context.wake_instance(&self.instance);
     }
 
     fn username(&self) -> crate::domain::names::Username {
@@ -204,10 +210,10 @@ impl Acting {
     }
 
     async fn hold_instance(&mut self) -> Result<(), Interrupted> {
-        let instance = self.instance.as_ref().and_then(|name| self.scope.instance(name));
-        let Some(instance) = instance else { return Err(Interrupted::Stale) };
-        match self.scope.context.kube.set_in_use(&instance, true).await {
-            Ok(written) => self.scope.written_instances.wrote(Arc::new(written)),
+        let context = &self.scope.context;
+        let Some(instance) = context.instance(&self.instance) else { return Err(Interrupted::Stale) };
+        match context.kube.set_in_use(&instance, true).await {
+            Ok(written) => context.wrote_instance(written),
             Err(KubeError::Conflict | KubeError::NotFound) => return Err(Interrupted::Stale),
             Err(error) => return Err(Interrupted::Failed(format!("holding the instance failed: {error}"))),
         }
@@ -218,6 +224,11 @@ impl Acting {
     }
 
     async fn write_intent(&mut self, intent: Intent) -> Result<(), Interrupted> {
+        let account = Account { instance: intent.instance_key.clone(), username: intent.username.clone() };
+        self.claiming = Claiming::begin(&self.scope.context, &self.user, account);
+        if self.claiming.is_none() {
+            return Err(Interrupted::Stale);
+        }
         let annotation = journal::seal(&intent, &self.scope.context.key);
         let written = self.scope.context.kube.write_intent(&self.user, Some(&annotation)).await;
         self.wrote(written, "writing the intent")?;
@@ -373,24 +384,42 @@ fn bug(what: &str) -> Interrupted {
     Interrupted::Failed(format!("the plan asked for {what}; this is a bug, please report it"))
 }
 
-/// What is known of the instance that a user names.
-fn instance_seen(scope: &Scope, name: &Name) -> (InstanceSeen, Option<Arc<Connection>>) {
-    let Some(instance) = scope.instance(name) else { return (InstanceSeen::Missing, None) };
+/// What is known of the instance that a user names, with what its owner says to this user.
+pub fn instance_seen(
+    context: &Context,
+    user: &ClickHouseUser,
+    name: &InstanceName,
+) -> (InstanceSeen, Option<Arc<Connection>>) {
+    if name.namespace.is_none() {
+        match &context.shared {
+            None => return (InstanceSeen::NotServed, None),
+            // Without the labels of namespaces nobody can say whom the instance is for.
+            Some(shared) if !shared.is_filled() => return (InstanceSeen::Missing, None),
+            Some(_) => {}
+        }
+    }
+    let Some(instance) = context.instance(name) else { return (InstanceSeen::Missing, None) };
     // What the directory says of an object of this name that was replaced since is not about this one.
-    let entry = scope.directory.get(name).filter(|entry| instance.uid().as_deref() == Some(entry.uid.as_str()));
-    let Some(block) = instance.spec.provider() else { return (InstanceSeen::Missing, None) };
+    let uid = instance.metadata().uid.as_deref();
+    let entry = context.directory.get(name).filter(|entry| uid == Some(entry.uid.as_str()));
+    let Some(block) = instance.spec().provider() else { return (InstanceSeen::Missing, None) };
     let connection = entry.as_ref().and_then(|entry| entry.connection.clone());
+    let (state, not_allowed) = match sharing::judge(context, user, &instance) {
+        // The ceilings in force are not known, so nobody goes on; the pass of the instance says the same to all.
+        Err(invalid) => (Some((Reason::InvalidSpec, invalid)), None),
+        Ok(not_allowed) => (entry.map(|entry| entry.state), not_allowed),
+    };
     let facts = InstanceFacts {
         key: block.instance_key(),
         provider: block.kind(),
-        state: entry.map(|entry| entry.state),
-        held: instance.finalizers().iter().any(|finalizer| finalizer == IN_USE_FINALIZER),
-        terminating: instance.metadata.deletion_timestamp.is_some(),
+        state,
+        held: instance.is_held(),
+        terminating: instance.is_terminating(),
         connected: connection.is_some(),
         gone: false,
-        not_allowed: None,
-        login_check: instance.spec.login_check.as_ref().and_then(|check| login_interval(check).ok()),
-        connection: instance.status.as_ref().and_then(|status| status.connection.clone()),
+        not_allowed,
+        login_check: instance.spec().login_check.as_ref().and_then(|check| login_interval(check).ok()),
+        connection: instance.status().and_then(|status| status.connection.clone()),
     };
     debug_assert!(facts.state.as_ref().is_none_or(|(reason, _)| *reason != Reason::Reachable || facts.connected));
     (InstanceSeen::Present(facts), connection)

@@ -1,8 +1,11 @@
-//! What passes may touch: the state of the whole process, and of one watched scope.
+//! What passes may touch: the state of the whole process, of one watched scope, and of what scopes share.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicUsize},
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,20 +21,25 @@ use super::{
     counts::Counts,
     directory::Directory,
     gate::Gate,
-    index::{Index, Name},
+    index::{Index, InstanceName, Name},
+    instances::Instances,
     latest::Latest,
+    namespaces::Namespaces,
     pace::Pace,
     refusals::Refusals,
     secret_versions::SecretVersions,
     waits::Waits,
 };
 use crate::{
-    api::{instance::ClickHouseInstance, user::ClickHouseUser},
+    api::{AnyInstance, ClusterClickHouseInstance, instance::ClickHouseInstance, user::ClickHouseUser},
     cli::Config,
-    domain::{operator_key::OperatorKey, plan::Settings},
+    domain::{claims::Account, names::Uid, operator_key::OperatorKey, plan::Settings, seen::SecretSeen},
     kubeio::Kube,
     login::Logins,
-    ops::metrics::Metrics,
+    ops::{
+        health::{Health, Readiness},
+        metrics::Metrics,
+    },
     provider::{contract::ProviderKind, fleet::Fleet},
 };
 
@@ -59,48 +67,167 @@ pub struct Context {
     pub started_at: Timestamp,
     /// Longest a pass may take.
     pub pass_deadline: Duration,
-    /// Every scope that is served, for what is counted over all of them.
+    /// Who depends on what.
+    pub index: Index,
+    /// What is known of instances.
+    pub directory: Directory,
+    /// How often instances are tried.
+    pub instance_pace: Pace,
+    /// When each instance's count of users was written.
+    pub counts: Counts,
+    /// Accounts whose first intent is being written in this moment, and by whom.
+    pub claiming: Mutex<HashMap<Account, Uid>>,
+    /// Shared instances; `None` where `--cluster-instances` is false.
+    pub shared: Option<Shared>,
+    /// Every scope that is served.
     pub scopes: Mutex<Vec<Weak<Scope>>>,
-    /// Scopes whose stores are not filled yet.
+    /// What is not filled yet of the scopes and of what they share.
     pub filling: AtomicUsize,
+    /// All of it is filled, or was waited for long enough.
+    pub filled: CancellationToken,
 }
 
 impl Context {
     /// Counts users and jobs over all scopes.
     pub fn count(&self) {
-        let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        let scopes: Vec<_> = scopes.iter().filter_map(Weak::upgrade).collect();
         let mut groups = BTreeMap::new();
-        for scope in &scopes {
-            scope.index.count_groups(&mut groups);
-        }
+        self.index.count_groups(&mut groups);
         self.metrics.users(groups);
         for provider in ProviderKind::ALL {
-            let jobs = scopes.iter().map(|scope| scope.index.running_jobs(provider)).sum();
-            self.metrics.jobs_in_flight(provider, jobs);
+            self.metrics.jobs_in_flight(provider, self.index.running_jobs(provider));
+        }
+    }
+
+    /// One scope, or what scopes share, is filled. The last one lets passes start.
+    pub fn part_filled(&self, health: &Health) {
+        if self.filling.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.filled.cancel();
+            health.set_ready(Readiness::Serving);
+        }
+    }
+
+    /// Waits until passes of shared instances may run.
+    pub async fn shared_filled(self: Arc<Self>) {
+        if let Some(shared) = &self.shared {
+            shared.filled().await;
+        }
+        self.filled.cancelled().await;
+    }
+
+    /// The scope that serves a namespace.
+    pub fn scope_of(&self, namespace: &str) -> Option<Arc<Scope>> {
+        self.scopes().iter().filter_map(Weak::upgrade).find(|scope| scope.serves(namespace))
+    }
+
+    /// A user as it is now, own writes included.
+    pub fn user(&self, name: &Name) -> Option<Arc<ClickHouseUser>> {
+        let scope = self.scope_of(&name.0)?;
+        let watched = scope.users.get(&ObjectRef::new(&name.1).within(&name.0))?;
+        Some(scope.written_users.newest(watched))
+    }
+
+    /// An instance object as it is now, own writes included.
+    pub fn instance(&self, name: &InstanceName) -> Option<AnyInstance> {
+        match &name.namespace {
+            Some(namespace) => self.scope_of(namespace)?.instances.get(name),
+            None => self.shared.as_ref()?.instances.get(name),
+        }
+    }
+
+    /// Remembers what a write to an instance object returned.
+    pub fn wrote_instance(&self, written: AnyInstance) {
+        match written {
+            AnyInstance::Own(object) => {
+                let namespace = object.metadata.namespace.clone().unwrap_or_default();
+                if let Some(scope) = self.scope_of(&namespace) {
+                    scope.instances.written.wrote(object);
+                }
+            }
+            AnyInstance::Shared(object) => {
+                if let Some(shared) = &self.shared {
+                    shared.instances.written.wrote(object);
+                }
+            }
+        }
+    }
+
+    /// What the watches show of a Secret.
+    pub fn secret(&self, name: &Name) -> SecretSeen {
+        let own = || self.shared.as_ref().and_then(|shared| shared.secrets.clone());
+        let in_own = || if name.0 == self.config.operator_namespace { own() } else { None };
+        let versions = self.scope_of(&name.0).map(|scope| scope.secrets.clone()).or_else(in_own);
+        versions.map_or(SecretSeen::Missing, |versions| versions.get(name))
+    }
+
+    /// Asks for a pass of a user.
+    pub fn wake_user(&self, name: &Name) {
+        if let Some(scope) = self.scope_of(&name.0) {
+            scope.wake_user(name);
+        }
+    }
+
+    /// Asks for a pass of an instance.
+    pub fn wake_instance(&self, name: &InstanceName) {
+        match &name.namespace {
+            Some(namespace) => {
+                if let Some(scope) = self.scope_of(namespace) {
+                    scope.instances.wake(name);
+                }
+            }
+            None => {
+                if let Some(shared) = &self.shared {
+                    shared.instances.wake(name);
+                }
+            }
+        }
+    }
+
+    fn scopes(&self) -> MutexGuard<'_, Vec<Weak<Scope>>> {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What scopes share: instances of the whole cluster, and what deciding about them needs.
+pub struct Shared {
+    /// The instances.
+    pub instances: Instances<ClusterClickHouseInstance>,
+    /// Labels of namespaces.
+    pub namespaces: Namespaces,
+    /// Secrets of the operator's own namespace, where the credentials are; `None` where a scope watches it anyway.
+    pub secrets: Option<Arc<SecretVersions>>,
+}
+
+impl Shared {
+    /// Whether the first lists are complete.
+    pub fn is_filled(&self) -> bool {
+        self.instances.filled.is_cancelled() && self.namespaces.are_filled()
+    }
+
+    /// Waits until the first lists are complete.
+    pub async fn filled(&self) {
+        self.instances.filled.cancelled().await;
+        self.namespaces.filled().await;
+        if let Some(secrets) = &self.secrets {
+            secrets.filled().await;
         }
     }
 }
 
-/// One watched scope: all namespaces, or one of `--watch-namespaces`. Users, their Secrets and their instances live in
-/// one namespace, so scopes need nothing of each other.
+/// One watched scope: all namespaces, or one of `--watch-namespaces`. Users, their Secrets and their own instances live
+/// in one namespace; what crosses namespaces is in [`Context`].
 pub struct Scope {
     /// The process.
     pub context: Arc<Context>,
+    /// The namespace; `None` for all.
+    pub namespace: Option<String>,
     /// Users as the watch shows them.
     pub users: Store<ClickHouseUser>,
-    /// Instances as the watch shows them.
-    pub instances: Store<ClickHouseInstance>,
+    /// The instances of these namespaces.
+    pub instances: Instances<ClickHouseInstance>,
     /// Secrets as the metadata watch shows them.
-    pub secrets: SecretVersions,
+    pub secrets: Arc<SecretVersions>,
     /// The first list of users is in their store.
     pub users_filled: CancellationToken,
-    /// The first list of instances is in their store.
-    pub instances_filled: CancellationToken,
-    /// Who depends on what.
-    pub index: Index,
-    /// What is known of instances.
-    pub directory: Directory,
     /// How often users are tried.
     pub pace: Pace,
     /// Whose last call was refused for certain.
@@ -111,75 +238,61 @@ pub struct Scope {
     pub changes: Changes,
     /// Since when users wait for nothing but ourselves.
     pub waits: Waits,
-    /// How often instances are tried.
-    pub instance_pace: Pace,
-    /// When each instance's count of users was written.
-    pub counts: Counts,
     /// Own writes to users that the watch does not show yet.
     pub written_users: Latest<ClickHouseUser>,
-    /// Own writes to instances that the watch does not show yet.
-    pub written_instances: Latest<ClickHouseInstance>,
     /// Asks for passes of users.
     pub wake_user: mpsc::UnboundedSender<ObjectRef<ClickHouseUser>>,
-    /// Asks for passes of instances.
-    pub wake_instance: mpsc::UnboundedSender<ObjectRef<ClickHouseInstance>>,
 }
 
 impl Scope {
     /// A scope that knows nothing yet.
     pub fn new(
         context: Arc<Context>,
+        namespace: Option<String>,
         users: Store<ClickHouseUser>,
-        instances: Store<ClickHouseInstance>,
+        instances: Instances<ClickHouseInstance>,
         wake_user: mpsc::UnboundedSender<ObjectRef<ClickHouseUser>>,
-        wake_instance: mpsc::UnboundedSender<ObjectRef<ClickHouseInstance>>,
     ) -> Self {
         Self {
             context,
+            namespace,
             users,
             instances,
-            secrets: SecretVersions::default(),
+            secrets: Arc::default(),
             users_filled: CancellationToken::new(),
-            instances_filled: CancellationToken::new(),
-            index: Index::default(),
-            directory: Directory::default(),
             pace: Pace::default(),
             refusals: Refusals::default(),
             around: Around::default(),
             changes: Changes::default(),
             waits: Waits::default(),
-            instance_pace: Pace::default(),
-            counts: Counts::default(),
             written_users: Latest::default(),
-            written_instances: Latest::default(),
             wake_user,
-            wake_instance,
         }
     }
 
-    /// Waits until the first lists of users, instances and Secrets are complete.
+    /// Whether a namespace is in this scope.
+    pub fn serves(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
+    }
+
+    /// Waits until the first lists of users, instances and Secrets of this scope are complete.
     ///
     /// Not by [`Store::wait_until_ready`]: of several that wait there, kube-runtime 5.0 wakes the last one only, and
     /// each `Controller` waits there already.
-    pub async fn filled(&self) {
+    pub async fn own_filled(&self) {
         self.users_filled.cancelled().await;
-        self.instances_filled.cancelled().await;
+        self.instances.filled.cancelled().await;
         self.secrets.filled().await;
+    }
+
+    /// Waits until a pass may run: it needs what is in this scope, and what others claim.
+    pub async fn filled(&self) {
+        self.own_filled().await;
+        self.context.filled.cancelled().await;
     }
 
     /// Asks for a pass of a user. A closed channel means that the process ends.
     pub fn wake_user(&self, name: &Name) {
         let _ = self.wake_user.send(ObjectRef::new(&name.1).within(&name.0));
-    }
-
-    /// Asks for a pass of an instance.
-    pub fn wake_instance(&self, name: &Name) {
-        let _ = self.wake_instance.send(ObjectRef::new(&name.1).within(&name.0));
-    }
-
-    /// An instance object as it is now, own writes included.
-    pub fn instance(&self, name: &Name) -> Option<Arc<ClickHouseInstance>> {
-        let watched = self.instances.get(&ObjectRef::new(&name.1).within(&name.0))?;
-        Some(self.written_instances.newest(watched))
     }
 }

@@ -1,15 +1,18 @@
-//! What is known of every instance object: the connection to its cloud and how it was last seen. Written by instance
-//! passes, read by user passes.
+//! What is known of every instance object: the connection to its cloud, how it was last seen, and its ceilings. Written
+//! by instance passes, read by user passes.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::index::Name;
+use super::index::InstanceName;
 use crate::{
-    api::{conditions::Reason, instance},
-    domain::names::{InstanceKey, Uid},
+    api::{AnyInstance, conditions::Reason, instance},
+    domain::{
+        names::{InstanceKey, Uid},
+        policy::{Invalid, Policy},
+    },
     provider::{connection::Connection, contract::ProviderKind},
 };
 
@@ -34,21 +37,26 @@ pub struct Entry {
     pub credentials_version: Option<(Uid, String)>,
 }
 
-/// All instance objects, by namespace and name.
+/// The ceilings of a shared instance, or why they mean nothing.
+pub type Compiled = Result<Arc<Policy>, Invalid>;
+
+/// All instance objects of both kinds.
 #[derive(Default)]
 pub struct Directory {
-    entries: Mutex<HashMap<Name, Entry>>,
+    entries: Mutex<HashMap<InstanceName, Entry>>,
+    /// By uid, with the generation they were compiled from.
+    policies: Mutex<HashMap<Uid, (i64, Compiled)>>,
 }
 
 impl Directory {
     /// What is known of an instance object.
-    pub fn get(&self, name: &Name) -> Option<Entry> {
+    pub fn get(&self, name: &InstanceName) -> Option<Entry> {
         self.entries().get(name).cloned()
     }
 
     /// Replaces what is known. True where users should know: another manifest, reason, message, key, address or
     /// connection.
-    pub fn set(&self, name: Name, entry: Entry) -> bool {
+    pub fn set(&self, name: InstanceName, entry: Entry) -> bool {
         let mut entries = self.entries();
         let changed = entries.get(&name).is_none_or(|before| {
             before.generation != entry.generation
@@ -63,11 +71,32 @@ impl Directory {
     }
 
     /// Forgets an instance object that is gone.
-    pub fn remove(&self, name: &Name) {
-        self.entries().remove(name);
+    pub fn remove(&self, name: &InstanceName) {
+        if let Some(entry) = self.entries().remove(name) {
+            self.policies().remove(&entry.uid);
+        }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
+    /// The ceilings of an instance object as it is now; `None` for one that is not shared. Compiled once a generation.
+    pub fn policy(&self, object: &AnyInstance) -> Option<Compiled> {
+        let (spec, metadata) = (object.sharing()?, object.metadata());
+        let provider = spec.instance.provider()?.kind();
+        let uid = Uid::new(metadata.uid.clone()?);
+        let generation = metadata.generation.unwrap_or_default();
+        let mut policies = self.policies();
+        if let Some((_, compiled)) = policies.get(&uid).filter(|(of, _)| *of == generation) {
+            return Some(compiled.clone());
+        }
+        let compiled = Policy::of(spec, provider).map(Arc::new);
+        policies.insert(uid, (generation, compiled.clone()));
+        Some(compiled)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<InstanceName, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn policies(&self) -> MutexGuard<'_, HashMap<Uid, (i64, Compiled)>> {
+        self.policies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

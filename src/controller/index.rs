@@ -1,17 +1,22 @@
-//! Who depends on what: from a Secret or an instance to the users it concerns, and what the metrics count of each user.
+//! Who depends on what, over all scopes: from a Secret, an instance or an account to the users it concerns, and what the
+//! metrics count of each user.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use kube::{Resource, ResourceExt};
 
 use crate::{
     api::{
-        ACCOUNT_FINALIZER, conditions,
-        instance::ClickHouseInstance,
+        ACCOUNT_FINALIZER, AnyInstance, conditions,
         user::{ClickHouseUser, InstanceKind, OperationState},
+    },
+    domain::{
+        claims::{Account, Seniority},
+        names::InstanceKey,
     },
     ops::{labels::Ready, metrics::UserGroup},
     provider::contract::ProviderKind,
@@ -20,98 +25,229 @@ use crate::{
 /// Namespace and name of an object.
 pub type Name = (String, String);
 
+/// The name of an instance object of either kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceName {
+    /// `None` for a shared one.
+    pub namespace: Option<String>,
+    /// `metadata.name`
+    pub name: String,
+}
+
+impl InstanceName {
+    /// The instance that a user of this namespace means. A namespaced one is always of its own namespace.
+    pub fn meant(namespace: &str, kind: InstanceKind, name: &str) -> Self {
+        let own = kind == InstanceKind::ClickHouseInstance;
+        Self { namespace: own.then(|| namespace.to_owned()), name: name.to_owned() }
+    }
+
+    /// The name of an object; `None` for one without, which the API server never sends.
+    pub fn of<K: Resource>(object: &K) -> Option<Self> {
+        Some(Self { namespace: object.meta().namespace.clone(), name: object.meta().name.clone()? })
+    }
+}
+
+impl fmt::Display for InstanceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 /// Users and instances by what they refer to.
 #[derive(Default)]
 pub struct Index {
     state: Mutex<State>,
 }
 
+/// Names are shared between the maps: there may be a hundred thousand of them.
 #[derive(Default)]
 struct State {
-    users: HashMap<Name, Entry>,
-    by_secret: HashMap<Name, HashSet<Name>>,
-    by_instance: HashMap<Name, HashSet<Name>>,
-    instances_by_secret: HashMap<Name, HashSet<Name>>,
-    credentials: HashMap<Name, Name>,
+    users: HashMap<Arc<Name>, Entry>,
+    by_secret: HashMap<Name, HashSet<Arc<Name>>>,
+    by_instance: HashMap<Arc<InstanceName>, Users>,
+    /// Users by the account they hold on record.
+    by_claim: HashMap<Arc<InstanceKey>, Accounts>,
+    instances: HashMap<Arc<InstanceName>, Instance>,
+    instances_by_secret: HashMap<Name, HashSet<Arc<InstanceName>>>,
+    instances_by_key: HashMap<InstanceKey, HashSet<Arc<InstanceName>>>,
 }
 
+/// Users by the name of their account.
+type Accounts = HashMap<Arc<str>, Vec<Arc<Name>>>;
+
 struct Entry {
-    /// The password's, and the connection Secrets asked for and written.
-    secrets: Vec<Name>,
-    instance: Option<Name>,
-    claims: bool,
+    /// Names of the password's Secret, and of the connection Secrets asked for and written, in the user's namespace.
+    secrets: Vec<String>,
+    instance: Arc<InstanceName>,
+    username: Arc<str>,
+    /// Its age, where its instance is shared: such users may be counted.
+    seniority: Option<Seniority>,
+    claim: Option<(Arc<InstanceKey>, Arc<str>)>,
+    /// The finalizer is on it.
+    held: bool,
     job: bool,
     group: UserGroup,
 }
 
+/// The users of one instance object.
+#[derive(Default)]
+struct Users {
+    /// By the account they name. There is more than one only in a conflict.
+    by_username: Accounts,
+    /// How many carry the finalizer.
+    held: usize,
+    /// Of a shared instance: by namespace, the oldest first.
+    by_namespace: HashMap<String, BTreeMap<Seniority, Arc<Name>>>,
+}
+
+struct Instance {
+    secret: Option<Name>,
+    key: Option<InstanceKey>,
+}
+
+/// What a note of a user changed.
+pub struct Noted {
+    /// The instance that it names.
+    pub instance: InstanceName,
+    /// It was not known before.
+    pub is_new: bool,
+    /// It began or ceased to carry the finalizer.
+    pub held_changed: bool,
+}
+
 impl Index {
-    /// Notes a user as the watch shows it. Tells the instance on which it began or ceased to hold a claim.
-    pub fn user(&self, user: &ClickHouseUser) -> Option<Name> {
-        let name = name_of(user)?;
-        let namespace = name.0.clone();
-        let instance_ref = &user.spec.instance_ref;
+    /// Notes a user as the watch shows it, with the account it holds on record.
+    pub fn user(&self, user: &ClickHouseUser, claim: Option<Account>) -> Option<Noted> {
+        let name = Arc::new(name_of(user)?);
+        let reference = &user.spec.instance_ref;
+        let meant = InstanceName::meant(&name.0, reference.kind(), &reference.name);
+        let mut state = self.state();
+        let before = state.forget(&name).map(|before| before.held);
+        let instance = state.by_instance.get_key_value(&meant).map_or_else(|| Arc::new(meant), |(key, _)| key.clone());
+        let username: Arc<str> = user.username().as_str().into();
         let entry = Entry {
-            secrets: secrets_of(user).map(|secret| (namespace.clone(), secret.clone())).collect(),
-            instance: (instance_ref.kind() == InstanceKind::ClickHouseInstance)
-                .then(|| (namespace, instance_ref.name.clone())),
-            claims: user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER),
+            secrets: secrets_of(user).cloned().collect(),
+            seniority: instance.namespace.is_none().then(|| Seniority::of(user)),
+            claim: claim.map(|account| state.interned(account, &username)),
+            held: user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER),
             job: running_job(user),
             group: group_of(user),
+            instance,
+            username,
         };
-        let mut state = self.state();
-        let claimed = state.forget(&name).is_some_and(|before| before.claims);
-        let changed = (claimed != entry.claims).then(|| entry.instance.clone()).flatten();
-        for secret in &entry.secrets {
-            state.by_secret.entry(secret.clone()).or_default().insert(name.clone());
-        }
-        if let Some(instance) = &entry.instance {
-            state.by_instance.entry(instance.clone()).or_default().insert(name.clone());
-        }
-        state.users.insert(name, entry);
-        changed
+        let noted = Noted {
+            instance: (*entry.instance).clone(),
+            is_new: before.is_none(),
+            held_changed: before.unwrap_or_default() != entry.held,
+        };
+        state.remember(name, entry);
+        Some(noted)
     }
 
     /// Forgets a user that is gone. Tells which instance it named.
-    pub fn user_gone(&self, user: &ClickHouseUser) -> Option<Name> {
-        let name = name_of(user)?;
-        self.state().forget(&name).and_then(|entry| entry.instance)
+    pub fn user_gone(&self, name: &Name) -> Option<InstanceName> {
+        self.state().forget(name).map(|entry| (*entry.instance).clone())
     }
 
-    /// Notes which Secret holds an instance's credentials.
-    pub fn instance(&self, instance: &ClickHouseInstance) {
-        let Some(name) = name_of(instance) else { return };
-        let secret =
-            instance.spec.provider().map(|block| (name.0.clone(), block.credentials_secret_ref().name.clone()));
+    /// Notes which Secret holds an instance's credentials, and which cloud instance is meant. `operator_namespace` is
+    /// where the credentials of shared ones are.
+    pub fn instance(&self, name: &InstanceName, instance: &AnyInstance, operator_namespace: &str) {
+        let block = instance.spec().provider();
+        let namespace = name.namespace.as_deref().unwrap_or(operator_namespace);
+        let secret = block.map(|block| (namespace.to_owned(), block.credentials_secret_ref().name.clone()));
+        let key = block.map(crate::api::ProviderBlock::instance_key);
         let mut state = self.state();
-        if let Some(before) = state.credentials.remove(&name) {
-            remove(&mut state.instances_by_secret, &before, &name);
-        }
-        if let Some(secret) = secret {
+        state.forget_instance(name);
+        let name = Arc::new(name.clone());
+        if let Some(secret) = &secret {
             state.instances_by_secret.entry(secret.clone()).or_default().insert(name.clone());
-            state.credentials.insert(name, secret);
         }
+        if let Some(key) = &key {
+            state.instances_by_key.entry(key.clone()).or_default().insert(name.clone());
+        }
+        state.instances.insert(name, Instance { secret, key });
+    }
+
+    /// Forgets an instance that is gone.
+    pub fn instance_gone(&self, name: &InstanceName) {
+        self.state().forget_instance(name);
+    }
+
+    /// The users of a namespace, or of all, that are known.
+    pub fn users_in(&self, namespace: Option<&str>) -> Vec<Name> {
+        let state = self.state();
+        let inside = state.users.keys().filter(|name| namespace.is_none_or(|namespace| name.0 == namespace));
+        inside.map(|name| (**name).clone()).collect()
+    }
+
+    /// The instance objects of a scope: the shared ones, or those of a namespace or of all namespaces.
+    pub fn instances_in(&self, is_inside: impl Fn(&InstanceName) -> bool) -> Vec<InstanceName> {
+        self.state().instances.keys().filter(|name| is_inside(name)).map(|name| (**name).clone()).collect()
     }
 
     /// The users whose password comes from this Secret, or whose connection Secret it is.
     pub fn users_of_secret(&self, secret: &Name) -> Vec<Name> {
-        self.state().by_secret.get(secret).into_iter().flatten().cloned().collect()
+        self.state().by_secret.get(secret).into_iter().flatten().map(|name| (**name).clone()).collect()
     }
 
     /// The instances whose credentials are in this Secret.
-    pub fn instances_of_secret(&self, secret: &Name) -> Vec<Name> {
-        self.state().instances_by_secret.get(secret).into_iter().flatten().cloned().collect()
+    pub fn instances_of_secret(&self, secret: &Name) -> Vec<InstanceName> {
+        self.state().instances_by_secret.get(secret).into_iter().flatten().map(|name| (**name).clone()).collect()
     }
 
     /// The users that name this instance.
-    pub fn users_of_instance(&self, instance: &Name) -> Vec<Name> {
-        self.state().by_instance.get(instance).into_iter().flatten().cloned().collect()
+    pub fn users_of_instance(&self, instance: &InstanceName) -> Vec<Name> {
+        let state = self.state();
+        let users = state.by_instance.get(instance).into_iter().flat_map(|users| users.by_username.values().flatten());
+        users.map(|name| (**name).clone()).collect()
     }
 
-    /// How many users of this instance hold a claim: their account may exist.
-    pub fn claims(&self, instance: &Name) -> usize {
+    /// How many users of this instance carry the finalizer: their account may exist.
+    pub fn claims(&self, instance: &InstanceName) -> usize {
+        self.state().by_instance.get(instance).map_or(0, |users| users.held)
+    }
+
+    /// The other users that name or hold the account that this one names.
+    pub fn rivals(&self, name: &Name) -> Vec<Name> {
         let state = self.state();
-        let users = state.by_instance.get(instance).into_iter().flatten();
-        users.filter(|name| state.users.get(*name).is_some_and(|entry| entry.claims)).count()
+        let Some(entry) = state.users.get(name) else { return Vec::new() };
+        let mut found = HashSet::new();
+        let key = state.instances.get(&entry.instance).and_then(|instance| instance.key.as_ref());
+        if let Some(key) = key {
+            found.extend(state.asking(key, &entry.username));
+        }
+        // It may hold an account on an instance that its reference does not mean any more.
+        if let Some((held, username)) = entry.claim.as_ref().filter(|(held, _)| Some(&**held) != key) {
+            found.extend(state.asking(held, username));
+        }
+        found.into_iter().filter(|other| ***other != *name).map(|other| (**other).clone()).collect()
+    }
+
+    /// Whether a user is among the oldest `most` of its namespace on its shared instance.
+    pub fn is_among_oldest(&self, name: &Name, most: usize) -> bool {
+        let state = self.state();
+        let Some(entry) = state.users.get(name) else { return false };
+        let Some(group) = state.group(&entry.instance, &name.0) else { return true };
+        let Some(seniority) = &entry.seniority else { return true };
+        // Whoever is below the number of all needs no counting.
+        group.len() <= most || group.keys().take(most).any(|other| other == seniority)
+    }
+
+    /// The users on both sides of the limit of `most`: whom a user that came or went may have moved.
+    pub fn at_limit(&self, instance: &InstanceName, namespace: &str, most: usize) -> Vec<Name> {
+        let state = self.state();
+        let group = state.group(instance, namespace).into_iter().flat_map(BTreeMap::values);
+        group.skip(most.saturating_sub(1)).take(2).map(|name| (**name).clone()).collect()
+    }
+
+    /// The users of a namespace on shared instances.
+    pub fn sharing_users(&self, namespace: &str) -> Vec<Name> {
+        let state = self.state();
+        let groups = state.by_instance.values().filter_map(|users| users.by_namespace.get(namespace));
+        groups.flat_map(BTreeMap::values).map(|name| (**name).clone()).collect()
     }
 
     /// Adds the users by what the metrics tell of them.
@@ -132,19 +268,102 @@ impl Index {
 }
 
 impl State {
+    fn remember(&mut self, name: Arc<Name>, entry: Entry) {
+        for secret in &entry.secrets {
+            self.by_secret.entry((name.0.clone(), secret.clone())).or_default().insert(name.clone());
+        }
+        let users = self.by_instance.entry(entry.instance.clone()).or_default();
+        users.by_username.entry(entry.username.clone()).or_default().push(name.clone());
+        users.held += usize::from(entry.held);
+        if let Some(seniority) = &entry.seniority {
+            users.by_namespace.entry(name.0.clone()).or_default().insert(seniority.clone(), name.clone());
+        }
+        if let Some((key, username)) = &entry.claim {
+            self.by_claim.entry(key.clone()).or_default().entry(username.clone()).or_default().push(name.clone());
+        }
+        self.users.insert(name, entry);
+    }
+
     fn forget(&mut self, name: &Name) -> Option<Entry> {
         let entry = self.users.remove(name)?;
         for secret in &entry.secrets {
-            remove(&mut self.by_secret, secret, name);
+            remove_from_set(&mut self.by_secret, &(name.0.clone(), secret.clone()), name);
         }
-        if let Some(instance) = &entry.instance {
-            remove(&mut self.by_instance, instance, name);
+        if let Some(users) = self.by_instance.get_mut(&entry.instance) {
+            remove(&mut users.by_username, &entry.username, name);
+            users.held -= usize::from(entry.held);
+            if let Some((seniority, group)) = entry.seniority.as_ref().zip(users.by_namespace.get_mut(&name.0)) {
+                group.remove(seniority);
+                if group.is_empty() {
+                    users.by_namespace.remove(&name.0);
+                }
+            }
+            if users.by_username.is_empty() {
+                self.by_instance.remove(&entry.instance);
+            }
+        }
+        if let Some((key, username)) = &entry.claim
+            && let Some(accounts) = self.by_claim.get_mut(key)
+        {
+            remove(accounts, username, name);
+            if accounts.is_empty() {
+                self.by_claim.remove(key);
+            }
         }
         Some(entry)
     }
+
+    fn forget_instance(&mut self, name: &InstanceName) {
+        let Some(before) = self.instances.remove(name) else { return };
+        if let Some(secret) = before.secret {
+            remove_from_set(&mut self.instances_by_secret, &secret, name);
+        }
+        if let Some(key) = before.key {
+            remove_from_set(&mut self.instances_by_key, &key, name);
+        }
+    }
+
+    /// One copy of the names of an account for all who hold accounts of its instance.
+    fn interned(&self, account: Account, username: &Arc<str>) -> (Arc<InstanceKey>, Arc<str>) {
+        let key = self.by_claim.get_key_value(&account.instance).map(|(key, _)| key.clone());
+        let same = account.username.as_str() == &**username;
+        let name = if same { username.clone() } else { account.username.as_str().into() };
+        (key.unwrap_or_else(|| Arc::new(account.instance)), name)
+    }
+
+    /// Who names or holds an account, through whatever instance object.
+    fn asking<'a>(&'a self, key: &InstanceKey, username: &str) -> impl Iterator<Item = &'a Arc<Name>> {
+        let objects = self.instances_by_key.get(key).into_iter().flatten();
+        let lists: Vec<_> = objects
+            .filter_map(|object| self.by_instance.get(object)?.by_username.get(username))
+            .chain(self.by_claim.get(key).and_then(|accounts| accounts.get(username)))
+            .collect();
+        lists.into_iter().flatten()
+    }
+
+    fn group(&self, instance: &InstanceName, namespace: &str) -> Option<&BTreeMap<Seniority, Arc<Name>>> {
+        self.by_instance.get(instance)?.by_namespace.get(namespace)
+    }
 }
 
-fn remove(map: &mut HashMap<Name, HashSet<Name>>, key: &Name, name: &Name) {
+fn remove<K, Q>(map: &mut HashMap<K, Vec<Arc<Name>>>, key: &Q, name: &Name)
+where
+    K: std::borrow::Borrow<Q> + Eq + std::hash::Hash,
+    Q: Eq + std::hash::Hash + ?Sized,
+{
+    if let Some(names) = map.get_mut(key) {
+        names.retain(|other| **other != *name);
+        if names.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
+fn remove_from_set<K, V>(map: &mut HashMap<K, HashSet<Arc<V>>>, key: &K, name: &V)
+where
+    K: Eq + std::hash::Hash,
+    V: Eq + std::hash::Hash,
+{
     if let Some(names) = map.get_mut(key) {
         names.remove(name);
         if names.is_empty() {
@@ -190,3 +409,6 @@ fn group_of(user: &ClickHouseUser) -> UserGroup {
     };
     UserGroup { provider: status.and_then(|status| status.provider), ready, reason }
 }
+
+#[cfg(test)]
+mod tests;

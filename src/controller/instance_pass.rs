@@ -4,23 +4,20 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use jiff::Timestamp;
-use kube::{
-    ResourceExt,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::runtime::controller::Action;
 use rand::RngExt;
 
-use super::{context::Scope, directory::Entry, index::Name, pace::Basis};
+use super::{context::Context, directory::Entry, index::InstanceName, pace::Basis, streams};
 use crate::{
     api::{
-        IN_USE_FINALIZER, ONE_PROVIDER,
+        AnyInstance, ONE_PROVIDER,
         conditions::{Companion, Reason},
-        instance::ClickHouseInstance,
     },
     domain::{
         backoff,
         instance::{self, InstanceVerdict, USERS_EVERY},
         names::{InstanceKey, Uid},
+        policy::Invalid,
         secret::SecretText,
         seen::SecretSeen,
         target::{Unusable, target},
@@ -34,40 +31,37 @@ use crate::{
 };
 
 /// Runs one pass of the instance of this name, and says when the next is due.
-pub async fn run(scope: Arc<Scope>, name: Name) -> Action {
-    let reference = ObjectRef::<ClickHouseInstance>::new(&name.1).within(&name.0);
-    let Some(watched) = scope.instances.get(&reference) else {
-        scope.directory.remove(&name);
+pub async fn run(context: Arc<Context>, name: InstanceName) -> Action {
+    let Some(object) = context.instance(&name) else {
+        context.directory.remove(&name);
         return Action::await_change();
     };
-    let object = scope.written_instances.newest(watched);
-    let Some(uid) = object.uid().map(Uid::new) else { return Action::await_change() };
-    let (basis, now) = (basis(&scope, &object, &name), Timestamp::now());
-    let failures = match scope.instance_pace.admit(&uid, &basis, now) {
+    let Some(uid) = object.metadata().uid.clone().map(Uid::new) else { return Action::await_change() };
+    let (basis, now) = (basis(&context, &object, &name), Timestamp::now());
+    let failures = match context.instance_pace.admit(&uid, &basis, now) {
         Ok(failures) => failures,
         Err(at) => return Action::requeue(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
     };
-    let context = scope.context.clone();
-    let guarded = AssertUnwindSafe(pass(scope.clone(), name.clone(), object, uid.clone())).catch_unwind();
+    let guarded = AssertUnwindSafe(pass(context.clone(), name.clone(), object, uid.clone())).catch_unwind();
     let verdict = match tokio::time::timeout(context.pass_deadline, guarded).await {
         Ok(Ok(Ok(ended))) => Some(ended),
         Ok(Ok(Err(error))) => {
-            tracing::warn!(namespace = name.0, name = name.1, "instance pass failed: {error}");
+            tracing::warn!(instance = %name, "instance pass failed: {error}");
             None
         }
         Ok(Err(_)) => {
-            tracing::error!(namespace = name.0, name = name.1, "a pass panicked; this is a bug, please report it");
+            tracing::error!(instance = %name, "a pass panicked; this is a bug, please report it");
             None
         }
         Err(_) => {
-            tracing::warn!(namespace = name.0, name = name.1, "a pass was cut off at its deadline");
+            tracing::warn!(instance = %name, "a pass was cut off at its deadline");
             None
         }
     };
     let (jitter, settings) = (rand::rng().random(), &context.settings);
     let failed = |pause| {
         let delay = backoff::retry_delay(failures, jitter, settings.retry_min, settings.retry_max, pause);
-        scope.instance_pace.failed(&uid, basis.clone(), Timestamp::now() + delay);
+        context.instance_pace.failed(&uid, basis.clone(), Timestamp::now() + delay);
         Action::requeue(delay)
     };
     match verdict {
@@ -75,14 +69,14 @@ pub async fn run(scope: Arc<Scope>, name: Name) -> Action {
         // The count of users is not what it should be; it may be written soon.
         Some((verdict, false)) if verdict.reason == Reason::Reachable => Action::requeue(USERS_EVERY),
         Some((verdict, true)) if verdict.reason == Reason::Reachable => {
-            scope.instance_pace.forget(&uid);
+            context.instance_pace.forget(&uid);
             // Spread over the interval, so that instances made together are not looked at together for ever.
             Action::requeue(context.config.drift_interval.mul_f64(0.9 + 0.2 * jitter))
         }
         Some((verdict, _)) if verdict.reason == Reason::WaitingForSecret => Action::await_change(),
         Some((verdict, _)) if verdict.reason.companion() == Some(Companion::Stalled) => {
             let delay = backoff::slow_delay(jitter, settings.retry_max);
-            scope.instance_pace.failed(&uid, basis.clone(), Timestamp::now() + delay);
+            context.instance_pace.failed(&uid, basis.clone(), Timestamp::now() + delay);
             Action::requeue(delay)
         }
         Some((verdict, _)) => failed(verdict.pause),
@@ -91,41 +85,40 @@ pub async fn run(scope: Arc<Scope>, name: Name) -> Action {
 
 /// What was found, and whether the count of users in status is the present one.
 async fn pass(
-    scope: Arc<Scope>,
-    name: Name,
-    object: Arc<ClickHouseInstance>,
+    context: Arc<Context>,
+    name: InstanceName,
+    object: AnyInstance,
     uid: Uid,
 ) -> Result<(InstanceVerdict, bool), KubeError> {
-    let context = scope.context.clone();
-    let users = scope.index.claims(&name);
-    if object.metadata.deletion_timestamp.is_some() && users == 0 {
-        if object.finalizers().iter().any(|finalizer| finalizer == IN_USE_FINALIZER) {
+    let users = context.index.claims(&name);
+    if object.is_terminating() && users == 0 {
+        if object.is_held() {
             match context.kube.set_in_use(&object, false).await {
                 Ok(_) | Err(KubeError::NotFound) => {}
                 Err(error) => return Err(error),
             }
         }
-        scope.directory.remove(&name);
+        context.directory.remove(&name);
         return Ok((InstanceVerdict::new(Reason::WaitingForSecret, "The object is being deleted."), true));
     }
-    let known = scope.directory.get(&name).filter(|entry| entry.uid == uid);
-    let (verdict, connection, credentials_version) = look(&scope, &name, &object, known.as_ref()).await;
-    let generation = object.metadata.generation.unwrap_or_default();
-    let old = object.status.as_ref();
+    let known = context.directory.get(&name).filter(|entry| entry.uid == uid);
+    let (verdict, connection, credentials_version) = look(&context, &name, &object, known.as_ref()).await;
+    let generation = object.metadata().generation.unwrap_or_default();
+    let old = object.status();
     let present = i64::try_from(users).unwrap_or(i64::MAX);
-    let count = scope.counts.due(&uid, old.and_then(|status| status.users), present, USERS_EVERY);
+    let count = context.counts.due(&uid, old.and_then(|status| status.users), present, USERS_EVERY);
     let key_id = context.key.id();
-    let report = instance::report(old, &object.spec, generation, &verdict, count, key_id, Timestamp::now());
+    let report = instance::report(old, object.spec(), generation, &verdict, count, key_id, Timestamp::now());
     let address = report.as_ref().or(old).and_then(|status| status.connection.clone());
     let written = match report {
         Some(status) => context.kube.apply_instance_status(&object, &status).await.map(Some),
         None => Ok(None),
     };
     if let Ok(Some(object)) = &written {
-        scope.written_instances.wrote(Arc::new(object.clone()));
+        context.wrote_instance(object.clone());
     }
     // After the status: the first user's write to the object would otherwise meet ours.
-    if let Some(block) = object.spec.provider() {
+    if let Some(block) = object.spec().provider() {
         let entry = Entry {
             uid: uid.clone(),
             generation,
@@ -137,10 +130,8 @@ async fn pass(
             connection: connection.or_else(|| known.as_ref().and_then(|entry| entry.connection.clone())),
             credentials_version,
         };
-        if scope.directory.set(name.clone(), entry) {
-            for user in scope.index.users_of_instance(&name) {
-                scope.wake_user(&user);
-            }
+        if context.directory.set(name.clone(), entry) {
+            streams::wake_users_of(&context, &name);
         }
     }
     match written {
@@ -152,13 +143,16 @@ async fn pass(
 type Looked = (InstanceVerdict, Option<Arc<Connection>>, Option<(Uid, String)>);
 
 /// Reads the credentials where they are new, connects, and looks at the instance.
-async fn look(scope: &Scope, name: &Name, object: &ClickHouseInstance, known: Option<&Entry>) -> Looked {
-    let context = &scope.context;
+async fn look(context: &Context, name: &InstanceName, object: &AnyInstance, known: Option<&Entry>) -> Looked {
+    let spec = object.spec();
     let without = |verdict| (verdict, None, None);
-    let Some(block) = object.spec.provider() else {
+    let Some(block) = spec.provider() else {
         return without(InstanceVerdict::new(Reason::InvalidSpec, format!("{ONE_PROVIDER}.")));
     };
-    if let Some(check) = &object.spec.login_check {
+    if let Some(Err(Invalid { field, message })) = context.directory.policy(object) {
+        return without(InstanceVerdict::new(Reason::InvalidSpec, format!("{field}: {message}.")));
+    }
+    if let Some(check) = &spec.login_check {
         if context.config.allowed_login_targets.is_empty() {
             let message = "spec.loginCheck needs an operator that was started with --allowed-login-targets; remove it, \
                            or ask the operator's owner.";
@@ -174,7 +168,9 @@ async fn look(scope: &Scope, name: &Name, object: &ClickHouseInstance, known: Op
         Err(Unusable::NotAllowed(message)) => return without(InstanceVerdict::new(Reason::NotAllowed, message)),
     };
     let secret_name = &block.credentials_secret_ref().name;
-    let version = match scope.secrets.get(&(name.0.clone(), secret_name.clone())) {
+    // Those of a shared instance are in the operator's own namespace, and nowhere else.
+    let namespace = name.namespace.as_ref().unwrap_or(&context.config.operator_namespace);
+    let version = match context.secret(&(namespace.clone(), secret_name.clone())) {
         SecretSeen::Present { uid, resource_version } => (uid, resource_version),
         SecretSeen::Missing => {
             let message = format!("Waiting for Secret {secret_name} with the credentials to be created.");
@@ -182,11 +178,11 @@ async fn look(scope: &Scope, name: &Name, object: &ClickHouseInstance, known: Op
         }
     };
     let reusable = known.filter(|entry| {
-        entry.credentials_version.as_ref() == Some(&version) && Some(entry.generation) == object.metadata.generation
+        entry.credentials_version.as_ref() == Some(&version) && Some(entry.generation) == object.metadata().generation
     });
     let connection = match reusable.and_then(|entry| entry.connection.clone()) {
         Some(connection) => connection,
-        None => match connect(scope, &name.0, &block.instance_key(), &target, secret_name, &version.1).await {
+        None => match connect(context, namespace, &block.instance_key(), &target, secret_name, &version.1).await {
             Ok(connection) => connection,
             Err(verdict) => return without(verdict),
         },
@@ -211,9 +207,11 @@ async fn look(scope: &Scope, name: &Name, object: &ClickHouseInstance, known: Op
     (verdict, Some(connection), Some(version))
 }
 
-/// Our own budget or breaker holds the look back: what was last seen still stands.
+/// Our own budget or breaker holds the look back: what was last seen through this credential still stands.
 fn held_back(known: Option<&Entry>, connection: &Connection) -> InstanceVerdict {
     let open = connection.credential.breaker.is_open();
+    let digest = |entry: &&Entry| entry.connection.as_ref().map(|it| it.credential.digest.clone());
+    let known = known.filter(|entry| digest(entry).as_ref() == Some(&connection.credential.digest));
     match known.map(|entry| &entry.state) {
         Some((reason, message)) if !open || *reason != Reason::Reachable => InstanceVerdict::new(*reason, message),
         _ if open => InstanceVerdict::new(
@@ -225,14 +223,13 @@ fn held_back(known: Option<&Entry>, connection: &Connection) -> InstanceVerdict 
 }
 
 async fn connect(
-    scope: &Scope,
+    context: &Context,
     namespace: &str,
     key: &InstanceKey,
     target: &Target,
     secret_name: &str,
     version: &str,
 ) -> Result<Arc<Connection>, InstanceVerdict> {
-    let context = &scope.context;
     let secret =
         context.kube.read_secret(namespace, secret_name, Some(version)).await.map_err(|error| match error {
             KubeError::NotFound => InstanceVerdict::new(
@@ -258,11 +255,12 @@ async fn connect(
 }
 
 /// What a retry of this instance waits for besides time.
-fn basis(scope: &Scope, object: &ClickHouseInstance, name: &Name) -> Basis {
-    let secret = object.spec.provider().map(|block| block.credentials_secret_ref().name.clone());
-    let version = secret.map(|secret| scope.secrets.get(&(name.0.clone(), secret)));
+fn basis(context: &Context, object: &AnyInstance, name: &InstanceName) -> Basis {
+    let namespace = name.namespace.as_ref().unwrap_or(&context.config.operator_namespace);
+    let secret = object.spec().provider().map(|block| block.credentials_secret_ref().name.clone());
+    let version = secret.map(|secret| context.secret(&(namespace.clone(), secret)));
     Basis {
-        generation: object.metadata.generation.unwrap_or_default(),
+        generation: object.metadata().generation.unwrap_or_default(),
         secret: match version {
             Some(SecretSeen::Present { uid, resource_version }) => Some((uid, resource_version)),
             _ => None,

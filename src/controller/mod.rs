@@ -2,7 +2,7 @@
 //!
 //! [`run`] wires one scope after another from the same parts: [`streams`] fill stores and [`index`] and say who may need
 //! a pass, [`pass`] runs it through [`gate`] and [`pace`], [`act`] performs its steps. Instances go the same way through
-//! [`instance_pass`], which leaves what it finds in [`directory`].
+//! [`instance_pass`], which leaves what it finds in [`directory`]; those of the whole cluster are served by [`shared`].
 
 pub mod act;
 pub mod announcer;
@@ -14,13 +14,18 @@ pub mod directory;
 pub mod gate;
 pub mod index;
 pub mod instance_pass;
+pub mod instances;
 pub mod latest;
 pub mod leader;
+pub mod namespaces;
 pub mod pace;
 pub mod pass;
 pub mod refusals;
+pub mod rivals;
 pub mod scope;
 pub mod secret_versions;
+pub mod shared;
+pub mod sharing;
 pub mod streams;
 pub mod waits;
 
@@ -29,12 +34,23 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::future::{self, join_all};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use self::{announcer::Announcer, context::Context, gate::Gate};
+use self::{
+    announcer::Announcer,
+    context::{Context, Shared},
+    counts::Counts,
+    directory::Directory,
+    gate::Gate,
+    index::Index,
+    instances::{Inlet, Instances},
+    namespaces::Namespaces,
+    pace::Pace,
+};
 use crate::{
+    api::ClusterClickHouseInstance,
     cli::Config,
     domain::plan::Settings,
     kubeio::{Kube, KubeError},
@@ -56,6 +72,8 @@ const TICK: Duration = Duration::from_secs(5);
 /// Pause between tries to reach the API server at the start.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Longest that passes wait for namespaces that cannot be listed; an API server answers a list in seconds.
+const FILLING_PATIENCE: Duration = Duration::from_secs(30);
 /// One part in so many of the passes may wait for a login: servers that do not answer hold nobody else up.
 const LOGIN_SHARE: usize = 4;
 
@@ -91,25 +109,61 @@ pub async fn run(
 async fn serve(config: Config, kube: Kube, metrics: Arc<Metrics>, health: Health, stop: CancellationToken) {
     metrics.leader(true);
     health.set_ready(Readiness::Filling);
-    let Some(context) = prepare(config, kube, metrics, &stop).await else { return };
+    let (shared, inlet) = config.cluster_instances.then(|| shared(&config)).unzip();
+    let Some(context) = prepare(config, kube, metrics, shared, &stop).await else { return };
     let ticking = tokio::spawn(tick(context.clone(), health.clone()));
     let keeping = tokio::spawn({
         let context = context.clone();
         async move { context.kube.keep_operator_key(&context.config.operator_namespace, &context.key).await }
     });
+    let patience = tokio::spawn(wait_for_the_rest(context.clone()));
+    let shared = async {
+        if let Some(inlet) = inlet {
+            Box::pin(shared::serve(context.clone(), inlet, &health, &stop)).await;
+        }
+    };
     let namespaces = &context.config.watch_namespaces;
-    if namespaces.is_empty() {
-        scope::serve(context.clone(), None, &health, &stop).await;
-    } else {
-        let scopes = namespaces.iter().map(|namespace| scope::serve(context.clone(), Some(namespace), &health, &stop));
-        join_all(scopes).await;
-    }
+    let scopes = async {
+        if namespaces.is_empty() {
+            Box::pin(scope::serve(context.clone(), None, &health, &stop)).await;
+        } else {
+            let serve = |namespace| scope::serve(context.clone(), Some(namespace), &health, &stop);
+            join_all(namespaces.iter().map(serve)).await;
+        }
+    };
+    future::join(shared, scopes).await;
     keeping.abort();
     ticking.abort();
+    patience.abort();
+}
+
+/// Instances of the whole cluster, and the way into their store.
+fn shared(config: &Config) -> (Shared, Inlet<ClusterClickHouseInstance>) {
+    let (instances, inlet) = Instances::new();
+    let own = &config.operator_namespace;
+    let watched = config.watch_namespaces.is_empty() || config.watch_namespaces.contains(own);
+    let secrets = (!watched).then(Arc::default);
+    (Shared { instances, namespaces: Namespaces::default(), secrets }, inlet)
+}
+
+/// Lets passes start although something cannot be listed. Whoever may take the operator's rights off one namespace must
+/// not stop it in all others; what is claimed there is not known then, and a cloud refuses a second account of a name.
+async fn wait_for_the_rest(context: Arc<Context>) {
+    tokio::time::sleep(FILLING_PATIENCE).await;
+    if !context.filled.is_cancelled() {
+        tracing::warn!("not everything could be listed yet; serving what is there");
+        context.filled.cancel();
+    }
 }
 
 /// Everything a pass needs. No pass runs before the operator's key is there, so this waits for the API server.
-async fn prepare(config: Config, kube: Kube, metrics: Arc<Metrics>, stop: &CancellationToken) -> Option<Arc<Context>> {
+async fn prepare(
+    config: Config,
+    kube: Kube,
+    metrics: Arc<Metrics>,
+    shared: Option<Shared>,
+    stop: &CancellationToken,
+) -> Option<Arc<Context>> {
     let key = loop {
         match kube.operator_key(&config.operator_namespace).await {
             Ok(key) => break key,
@@ -154,7 +208,7 @@ async fn prepare(config: Config, kube: Kube, metrics: Arc<Metrics>, stop: &Cance
     // A list of some pages, a change, and the API server's own calls beside them.
     let pass_deadline = config.call_timeout * 3 + Duration::from_secs(60);
     let started_at = Timestamp::now();
-    let filling = AtomicUsize::new(config.watch_namespaces.len().max(1));
+    let parts = config.watch_namespaces.len().max(1) + usize::from(shared.is_some());
     Some(Arc::new(Context {
         config,
         settings,
@@ -167,8 +221,15 @@ async fn prepare(config: Config, kube: Kube, metrics: Arc<Metrics>, stop: &Cance
         metrics,
         started_at,
         pass_deadline,
+        index: Index::default(),
+        directory: Directory::default(),
+        instance_pace: Pace::default(),
+        counts: Counts::default(),
+        claiming: Mutex::default(),
+        shared,
         scopes: Mutex::default(),
-        filling,
+        filling: AtomicUsize::new(parts),
+        filled: CancellationToken::new(),
     }))
 }
 

@@ -16,15 +16,11 @@ use tokio::time::Instant;
 use super::{
     act::{Acting, Interrupted},
     context::Scope,
-    index::{Name, name_of},
+    index::{InstanceName, Name, name_of},
     pace::Basis,
 };
 use crate::{
-    api::{
-        RECONCILE_REQUESTED_ANNOTATION,
-        conditions::Companion,
-        user::{ClickHouseUser, InstanceKind},
-    },
+    api::{RECONCILE_REQUESTED_ANNOTATION, conditions::Companion, user::ClickHouseUser},
     domain::{
         backoff,
         desired::Desired,
@@ -204,12 +200,9 @@ fn lane(scope: &Scope, user: &ClickHouseUser) -> Lane {
 /// What a retry of this user waits for besides time.
 fn basis(scope: &Scope, user: &ClickHouseUser) -> Basis {
     let instance_ref = &user.spec.instance_ref;
-    let instance = match (instance_ref.kind(), user.namespace()) {
-        (InstanceKind::ClickHouseInstance, Some(namespace)) => {
-            scope.directory.get(&(namespace, instance_ref.name.clone()))
-        }
-        _ => None,
-    };
+    let namespace = user.namespace().unwrap_or_default();
+    let meant = InstanceName::meant(&namespace, instance_ref.kind(), &instance_ref.name);
+    let instance = scope.context.directory.get(&meant);
     Basis {
         generation: user.metadata.generation.unwrap_or_default(),
         secret: match secret(scope, user) {

@@ -1,27 +1,34 @@
 //! The watches. Each has its own backoff and its errors end here, counted and logged: kube-runtime merges the triggers
 //! of a controller into one stream, and one failing watch would hold up all others.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, future};
-use k8s_openapi::api::core::v1::Secret;
+use futures::{Stream, StreamExt, future, stream};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Client, Resource,
     api::PartialObjectMeta,
     core::DeserializeGuard,
     runtime::{
-        WatchStreamExt,
-        reflector::{Lookup, store::Writer},
+        Predicate, PredicateConfig, WatchStreamExt,
+        controller::{Action, Error as ControllerError},
+        predicates,
+        reflector::{Lookup, ObjectRef, store::Writer},
         watcher::{self, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{context::Scope, index::name_of};
+use super::{
+    context::{Context, Scope},
+    index::{InstanceName, Name, name_of},
+    secret_versions::SecretVersions,
+};
 use crate::{
-    api::{instance::ClickHouseInstance, user::ClickHouseUser},
+    api::{AnyInstance, user::ClickHouseUser},
+    domain::{claims, names::Uid},
     ops::{
         health::{Health, WatchHealth},
         labels::KubeKind,
@@ -74,6 +81,16 @@ impl Watched {
     }
 }
 
+/// Tells the liveness probe of watches that stand. Ends never.
+pub async fn telling(watches: &[Watched]) {
+    loop {
+        for watch in watches {
+            watch.tick();
+        }
+        tokio::time::sleep(super::TICK).await;
+    }
+}
+
 /// The users of a scope, into the store and the index; yields those that may need a pass.
 pub fn users(
     api: Api<DeserializeGuard<ClickHouseUser>>,
@@ -83,29 +100,37 @@ pub fn users(
     scope: Arc<Scope>,
 ) -> impl Stream<Item = ClickHouseUser> {
     let (events, filled) = (readable(api, config, watched), scope.users_filled.clone());
+    let mut listed = HashSet::new();
     events
         .map(move |event| {
             match &event {
-                Event::Apply(user) | Event::InitApply(user) => {
-                    if let Some(instance) = scope.index.user(user) {
-                        scope.wake_instance(&instance);
-                    }
+                Event::Init => listed.clear(),
+                Event::InitApply(user) => {
+                    listed.extend(name_of(user));
+                    user_seen(&scope, user, false);
                 }
+                Event::InitDone => {
+                    // Those that went while nobody watched; nothing else tells.
+                    let known = scope.context.index.users_in(scope.namespace.as_deref());
+                    for name in known.iter().filter(|name| !listed.contains(*name)) {
+                        user_gone(&scope, name);
+                    }
+                    listed = HashSet::new();
+                }
+                Event::Apply(user) => user_seen(&scope, user, true),
                 Event::Delete(user) => {
-                    let instance = scope.index.user_gone(user);
                     if let Some(uid) = user.meta().uid.as_deref() {
                         scope.written_users.forget(uid);
-                        let uid = crate::domain::names::Uid::new(uid);
+                        let uid = Uid::new(uid);
                         scope.pace.forget(&uid);
                         scope.around.forget(&uid);
                         scope.waits.over(&uid);
                     }
                     scope.context.announcer.gone(Arc::new(user.clone()));
-                    if let Some(instance) = instance {
-                        scope.wake_instance(&instance);
+                    if let Some(name) = name_of(user) {
+                        user_gone(&scope, &name);
                     }
                 }
-                Event::Init | Event::InitDone => {}
             }
             Ok(event)
         })
@@ -115,28 +140,91 @@ pub fn users(
         .filter_map(|user| future::ready(user.ok()))
 }
 
-/// The instances of a scope, into the store and the index.
-pub fn instances(
-    api: Api<DeserializeGuard<ClickHouseInstance>>,
+/// Notes a user, and wakes whom its news concern. At the first list everybody gets a pass anyway.
+fn user_seen(scope: &Scope, user: &ClickHouseUser, is_news: bool) {
+    let (context, Some(name)) = (&scope.context, name_of(user)) else { return };
+    let before = if is_news { context.index.rivals(&name) } else { Vec::new() };
+    let held = claims::recorded(user, &context.key).map(|claim| claim.account);
+    let Some(noted) = context.index.user(user, held) else { return };
+    if noted.held_changed {
+        context.wake_instance(&noted.instance);
+    }
+    if is_news {
+        for rival in before.iter().chain(&context.index.rivals(&name)) {
+            context.wake_user(rival);
+        }
+        if noted.is_new {
+            wake_at_limit(context, &noted.instance, &name.0);
+        }
+    }
+}
+
+fn user_gone(scope: &Scope, name: &Name) {
+    let context = &scope.context;
+    let rivals = context.index.rivals(name);
+    let instance = context.index.user_gone(name);
+    for rival in rivals {
+        context.wake_user(&rival);
+    }
+    if let Some(instance) = instance {
+        context.wake_instance(&instance);
+        wake_at_limit(context, &instance, &name.0);
+    }
+}
+
+/// A user came or went: another of its namespace may be one too many now, or no longer.
+fn wake_at_limit(context: &Context, instance: &InstanceName, namespace: &str) {
+    let policy = context.instance(instance).and_then(|object| context.directory.policy(&object)?.ok());
+    if let Some(most) = policy.and_then(|policy| policy.users_per_namespace()) {
+        for user in context.index.at_limit(instance, namespace, most) {
+            context.wake_user(&user);
+        }
+    }
+}
+
+/// The instance objects of one kind, into the store and the index. `is_inside` says which of all known are of this
+/// watch.
+pub fn instances<K>(
+    api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
     watched: Watched,
-    writer: Writer<ClickHouseInstance>,
-    scope: Arc<Scope>,
-) -> impl Stream<Item = ClickHouseInstance> {
-    let (events, filled) = (readable(api, config, watched), scope.instances_filled.clone());
+    (writer, filled): (Writer<K>, CancellationToken),
+    context: Arc<Context>,
+    is_inside: impl Fn(&InstanceName) -> bool,
+) -> impl Stream<Item = K>
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    DeserializeGuard<K>: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    Arc<K>: Into<AnyInstance>,
+{
+    let events = readable(api, config, watched);
+    let mut listed = HashSet::new();
     events
         .map(move |event| {
             match &event {
-                Event::Apply(instance) | Event::InitApply(instance) => scope.index.instance(instance),
-                Event::Delete(instance) => {
-                    if let Some(name) = name_of(instance) {
-                        scope.directory.remove(&name);
-                        for user in scope.index.users_of_instance(&name) {
-                            scope.wake_user(&user);
+                Event::Init => listed.clear(),
+                Event::Apply(instance) | Event::InitApply(instance) => {
+                    if let Some(name) = InstanceName::of(instance) {
+                        let object = Arc::new(instance.clone()).into();
+                        context.index.instance(&name, &object, &context.config.operator_namespace);
+                        if matches!(event, Event::InitApply(_)) {
+                            listed.insert(name);
                         }
                     }
                 }
-                Event::Init | Event::InitDone => {}
+                Event::InitDone => {
+                    for name in context.index.instances_in(&is_inside) {
+                        if !listed.contains(&name) {
+                            instance_gone(&context, &name);
+                        }
+                    }
+                    listed = HashSet::new();
+                }
+                Event::Delete(instance) => {
+                    if let Some(name) = InstanceName::of(instance) {
+                        instance_gone(&context, &name);
+                    }
+                }
             }
             Ok(event)
         })
@@ -144,6 +232,22 @@ pub fn instances(
         .inspect(filling(filled))
         .applied_objects()
         .filter_map(|instance| future::ready(instance.ok()))
+}
+
+fn instance_gone(context: &Context, name: &InstanceName) {
+    context.index.instance_gone(name);
+    context.directory.remove(name);
+    wake_users_of(context, name);
+}
+
+/// Wakes the users of an instance, and whoever waits for one of them: that one may not stand in the way any more.
+pub fn wake_users_of(context: &Context, instance: &InstanceName) {
+    for user in context.index.users_of_instance(instance) {
+        context.wake_user(&user);
+        for rival in context.index.rivals(&user) {
+            context.wake_user(&rival);
+        }
+    }
 }
 
 /// Tells when the first list is complete; it stands behind the store, so that the store has it then.
@@ -161,7 +265,7 @@ pub async fn secrets(
     namespace: Option<&str>,
     config: watcher::Config,
     watched: Watched,
-    scope: Arc<Scope>,
+    (versions, context): (Arc<SecretVersions>, Arc<Context>),
 ) {
     let api: Api<PartialObjectMeta<Secret>> = match namespace {
         Some(namespace) => Api::namespaced(client, namespace),
@@ -171,12 +275,12 @@ pub async fn secrets(
     events
         .for_each(|event| {
             watched.note(&event);
-            for name in event.iter().flat_map(|event| scope.secrets.apply(event)) {
-                for user in scope.index.users_of_secret(&name) {
-                    scope.wake_user(&user);
+            for name in event.iter().flat_map(|event| versions.apply(event)) {
+                for user in context.index.users_of_secret(&name) {
+                    context.wake_user(&user);
                 }
-                for instance in scope.index.instances_of_secret(&name) {
-                    scope.wake_instance(&instance);
+                for instance in context.index.instances_of_secret(&name) {
+                    context.wake_instance(&instance);
                 }
             }
             future::ready(())
@@ -184,11 +288,64 @@ pub async fn secrets(
         .await;
 }
 
+/// Follows the labels of namespaces, and wakes the users of shared instances in those that changed. Ends never.
+pub async fn namespaces(client: Client, config: watcher::Config, watched: Watched, context: Arc<Context>) {
+    let Some(shared) = &context.shared else { return };
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
+    watcher(api, config)
+        .default_backoff()
+        .for_each(|event| {
+            watched.note(&event);
+            for namespace in event.iter().flat_map(|event| shared.namespaces.apply(event)) {
+                for user in context.index.sharing_users(&namespace) {
+                    context.wake_user(&user);
+                    for rival in context.index.rivals(&user) {
+                        context.wake_user(&rival);
+                    }
+                }
+            }
+            future::ready(())
+        })
+        .await;
+}
+
+/// Objects whose change may call for a pass. Our own status writes are none.
+pub fn significant<K>(
+    objects: impl Stream<Item = K> + Send + 'static,
+    state: fn(&K) -> u64,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
+where
+    K: Resource<DynamicType = ()> + Clone + Send + 'static,
+{
+    let predicate =
+        predicates::generation.combine(predicates::finalizers).combine(move |object: &K| Some(state(object)));
+    objects.map(Ok).predicate_filter(predicate, PredicateConfig::default())
+}
+
+/// Objects that passes are asked for.
+pub fn references<K>(mut wakes: mpsc::UnboundedReceiver<ObjectRef<K>>) -> impl Stream<Item = ObjectRef<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    stream::poll_fn(move |context| wakes.poll_recv(context))
+}
+
+/// Notes how a controller fared with an object; passes tell of their own troubles.
+pub fn log<K: Resource<DynamicType = ()>>(
+    ended: &Result<(ObjectRef<K>, Action), ControllerError<Infallible, watcher::Error>>,
+) {
+    match ended {
+        // A wake for an object that has gone since.
+        Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
+        Err(error) => tracing::warn!("controller: {error}"),
+    }
+}
+
 /// Events of objects that this version can read. One that it cannot read would otherwise fail the whole list.
 fn readable<K>(api: Api<DeserializeGuard<K>>, config: watcher::Config, watched: Watched) -> impl Stream<Item = Event<K>>
 where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + std::fmt::Debug + Send + 'static,
-    DeserializeGuard<K>: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + Send + 'static,
+    DeserializeGuard<K>: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     watcher(api, config)
         .default_backoff()

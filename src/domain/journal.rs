@@ -114,7 +114,7 @@ pub(crate) mod tests {
         OperatorKey::new(Zeroizing::new([byte; 32]))
     }
 
-    fn intent() -> Intent {
+    pub(crate) fn intent() -> Intent {
         Intent {
             uid: Uid::new("uid-1"),
             instance_key: InstanceKey::new("qingcloud/sh1a/cl-1"),

@@ -1,6 +1,7 @@
 //! Pure policy: no Kubernetes client, no HTTP, no runtime, no clock.
 
 pub mod backoff;
+pub mod claims;
 pub mod connection_secret;
 pub mod desired;
 pub mod duration;
@@ -11,6 +12,7 @@ pub mod operator_key;
 pub mod origin;
 pub mod password;
 pub mod plan;
+pub mod policy;
 pub mod report;
 pub mod secret;
 pub mod seen;

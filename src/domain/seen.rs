@@ -109,7 +109,7 @@ pub enum InstanceSeen {
     /// No such object.
     #[default]
     Missing,
-    /// A kind this version does not serve.
+    /// A shared one, and `--cluster-instances` is false.
     NotServed,
     /// The object is there.
     Present(InstanceFacts),

@@ -1,30 +1,25 @@
-//! The writes to a `ClickHouseInstance`: the finalizer that keeps it while users hold claims on it, and status.
+//! The writes to an instance object of either kind: the finalizer that keeps it while users hold claims on it, and
+//! status.
+
+use std::{fmt::Debug, sync::Arc};
 
 use kube::{
     Api, Resource,
     api::{Patch, PatchParams},
 };
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::{FIELD_MANAGER, Kube, KubeError};
 use crate::{
-    api::{
-        GROUP, IN_USE_FINALIZER, VERSION,
-        instance::{ClickHouseInstance, ClickHouseInstanceStatus},
-    },
+    api::{AnyInstance, ClickHouseInstanceStatus, GROUP, IN_USE_FINALIZER, VERSION},
     ops::labels::{KubeKind, KubeVerb},
 };
 
-const KIND: &str = "ClickHouseInstance";
-
 impl Kube {
     /// Puts the finalizer `chuser.dev/in-use` on, or takes it off.
-    pub async fn set_in_use(
-        &self,
-        instance: &ClickHouseInstance,
-        in_use: bool,
-    ) -> Result<ClickHouseInstance, KubeError> {
-        let metadata = instance.meta();
+    pub async fn set_in_use(&self, instance: &AnyInstance, in_use: bool) -> Result<AnyInstance, KubeError> {
+        let metadata = instance.metadata();
         let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
         finalizers.retain(|finalizer| finalizer != IN_USE_FINALIZER);
         if in_use {
@@ -36,37 +31,72 @@ impl Kube {
             "finalizers": finalizers,
         }});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let (api, name) = self.instance_api(instance);
-        self.call(KubeVerb::Patch, KubeKind::ClickHouseInstance, api.patch(&name, &params, &Patch::Merge(body))).await
+        self.patch_instance(instance, Part::Object, &params, &Patch::Merge(body)).await
     }
 
     /// Applies the whole status of this very object.
     pub async fn apply_instance_status(
         &self,
-        instance: &ClickHouseInstance,
+        instance: &AnyInstance,
         status: &ClickHouseInstanceStatus,
-    ) -> Result<ClickHouseInstance, KubeError> {
-        let (api, name) = self.instance_api(instance);
+    ) -> Result<AnyInstance, KubeError> {
+        let metadata = instance.metadata();
         let body = json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
-            "kind": KIND,
-            "metadata": { "name": name, "uid": instance.meta().uid },
+            "kind": instance.kind().as_str(),
+            "metadata": { "name": metadata.name, "uid": metadata.uid },
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.call(KubeVerb::Patch, KubeKind::ClickHouseInstance, api.patch_status(&name, &params, &Patch::Apply(&body)))
-            .await
+        self.patch_instance(instance, Part::Status, &params, &Patch::Apply(body)).await
     }
 
-    /// Reads the object as it is now.
-    pub async fn get_instance(&self, namespace: &str, name: &str) -> Result<ClickHouseInstance, KubeError> {
-        let api: Api<ClickHouseInstance> = Api::namespaced(self.client.clone(), namespace);
-        self.call(KubeVerb::Get, KubeKind::ClickHouseInstance, api.get(name)).await
+    async fn patch_instance(
+        &self,
+        instance: &AnyInstance,
+        part: Part,
+        params: &PatchParams,
+        patch: &Patch<Value>,
+    ) -> Result<AnyInstance, KubeError> {
+        let metadata = instance.metadata();
+        let name = metadata.name.as_deref().unwrap_or_default();
+        let client = self.client.clone();
+        match instance {
+            AnyInstance::Own(_) => {
+                let api = Api::namespaced(client, metadata.namespace.as_deref().unwrap_or_default());
+                let patched = self.patch(KubeKind::ClickHouseInstance, &api, part, name, params, patch).await?;
+                Ok(AnyInstance::Own(Arc::new(patched)))
+            }
+            AnyInstance::Shared(_) => {
+                let api = Api::all(client);
+                let patched = self.patch(KubeKind::ClusterClickHouseInstance, &api, part, name, params, patch).await?;
+                Ok(AnyInstance::Shared(Arc::new(patched)))
+            }
+        }
     }
 
-    fn instance_api(&self, instance: &ClickHouseInstance) -> (Api<ClickHouseInstance>, String) {
-        let metadata = instance.meta();
-        let namespace = metadata.namespace.clone().unwrap_or_default();
-        (Api::namespaced(self.client.clone(), &namespace), metadata.name.clone().unwrap_or_default())
+    async fn patch<K>(
+        &self,
+        kind: KubeKind,
+        api: &Api<K>,
+        part: Part,
+        name: &str,
+        params: &PatchParams,
+        patch: &Patch<Value>,
+    ) -> Result<K, KubeError>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug,
+    {
+        match part {
+            Part::Object => self.call(KubeVerb::Patch, kind, api.patch(name, params, patch)).await,
+            Part::Status => self.call(KubeVerb::Patch, kind, api.patch_status(name, params, patch)).await,
+        }
     }
+}
+
+/// Which part of an object a patch is for.
+#[derive(Clone, Copy)]
+enum Part {
+    Object,
+    Status,
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clickhouse_user_operator::api::{
+    ClusterClickHouseInstance,
     conditions::{self, READY},
     instance::ClickHouseInstance,
     user::ClickHouseUser,
@@ -24,6 +25,7 @@ use crate::{checks::holds_no_secret, world::PATIENCE};
 pub const OPERATOR_NAMESPACE: &str = "clickhouse-user-operator";
 
 /// One test's namespace.
+#[derive(Clone)]
 pub struct Kubernetes {
     pub plane: &'static ControlPlane,
     pub client: Client,
@@ -44,6 +46,17 @@ impl Kubernetes {
         let operator_kubeconfig = installed[plane.url()].clone();
         let namespace = plane.namespace("test").await.expect("a namespace");
         Self { plane, client: plane.client(), namespace, operator_kubeconfig }
+    }
+
+    /// Another namespace of the same control plane.
+    pub async fn another(&self) -> Self {
+        let namespace = self.plane.namespace("other").await.expect("a namespace");
+        Self { namespace, ..self.clone() }
+    }
+
+    /// The operator's own namespace.
+    pub fn operators(&self) -> Self {
+        Self { namespace: OPERATOR_NAMESPACE.to_owned(), ..self.clone() }
     }
 
     /// Applies manifests into the test's namespace.
@@ -144,6 +157,37 @@ impl Kubernetes {
                 panic!("instance {name} did not come to {what} ({other:?}):\n{now}")
             }
         }
+    }
+
+    /// Waits until the shared instance is as `condition` wants it; `what` says so in a failure.
+    pub async fn shared_until(
+        &self,
+        name: &str,
+        what: &str,
+        condition: impl Fn(&ClusterClickHouseInstance) -> bool,
+    ) -> ClusterClickHouseInstance {
+        let condition = |instance: Option<&ClusterClickHouseInstance>| instance.is_some_and(&condition);
+        match tokio::time::timeout(PATIENCE, await_condition(self.shared_instances(), name, condition)).await {
+            Ok(Ok(Some(instance))) => instance,
+            other => {
+                let now = self.kubectl(&["get", "clusterclickhouseinstance", name, "-o", "yaml"]).await;
+                panic!("shared instance {name} did not come to {what} ({other:?}):\n{now}")
+            }
+        }
+    }
+
+    /// Waits until the `Ready` of the shared instance has this reason.
+    pub async fn shared_shows(&self, name: &str, reason: &str) -> ClusterClickHouseInstance {
+        self.shared_until(name, reason, |instance| {
+            let status = instance.status.as_ref();
+            status.is_some_and(|it| conditions::find(&it.conditions, READY).is_some_and(|it| it.reason == reason))
+        })
+        .await
+    }
+
+    /// The shared instances of the cluster.
+    pub fn shared_instances(&self) -> Api<ClusterClickHouseInstance> {
+        Api::all(self.client.clone())
     }
 
     /// The instances of the test's namespace.

@@ -12,6 +12,7 @@ mod world;
 
 mod access;
 mod adoption;
+mod claims;
 mod connection_secrets;
 mod crashes;
 mod deletion;
@@ -26,6 +27,8 @@ mod refusals;
 mod requests;
 mod restarts;
 mod rotation;
+mod shared_instances;
+mod sharing;
 mod surface;
 mod suspension;
 mod waiting;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What the operator is started with. Intervals are short, so that what takes minutes takes moments.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("--job-poll-interval", "100ms"),
     ("--retry-min", "100ms"),
     ("--retry-max", "1s"),
@@ -25,6 +25,8 @@ const SETTINGS: [(&str, &str); 8] = [
     ("--log-format", "text"),
     ("--log-level", "trace"),
     ("--operator-namespace", OPERATOR_NAMESPACE),
+    // Shared instances are of the whole cluster, and with it of every other test; those that are about them say so.
+    ("--cluster-instances", "false"),
 ];
 
 /// An operator and what it leaves behind; ends with the test.
@@ -54,6 +56,11 @@ impl Operator {
             kubeconfig: kubernetes.operator_kubeconfig.clone(),
             folder: tempfile::tempdir().expect("a temporary folder"),
         }
+    }
+
+    /// Changes a flag for the next start.
+    pub fn set(&mut self, flag: &str, value: &str) {
+        self.settings.insert(flag.to_owned(), value.to_owned());
     }
 
     /// Starts the binary.

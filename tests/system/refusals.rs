@@ -38,7 +38,7 @@ fn cases(cloud: Cloud) -> Vec<Refused> {
             "FieldNotSupported",
             "--connection-secrets",
         ),
-        refused("shared", shared(with("shared", "")), "NotAllowed", "ClusterClickHouseInstance"),
+        refused("shared", shared(with("shared", "")), "NotAllowed", "--cluster-instances"),
         Refused {
             password: BAD_PASSWORD.to_owned(),
             ..refused("weak", with("weak", ""), "InvalidPassword", "the password")

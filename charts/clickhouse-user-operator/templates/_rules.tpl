@@ -30,7 +30,10 @@ object, of status by server-side apply. Owner references are set without blockOw
   verbs: [create, patch]
 {{- end }}
 
-{{/* What serving ClusterClickHouseInstance needs; namespaces because allowedNamespaces selects them by label. */}}
+{{/*
+What serving ClusterClickHouseInstance needs. Of namespaces only metadata is listed and watched, because
+allowedNamespaces selects them by label.
+*/}}
 {{- define "operator.clusterInstanceRules" -}}
 - apiGroups: [chuser.dev]
   resources: [clusterclickhouseinstances]
@@ -40,7 +43,7 @@ object, of status by server-side apply. Owner references are set without blockOw
   verbs: [patch]
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end }}
 
 {{/*

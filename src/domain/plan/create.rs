@@ -87,7 +87,7 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
 impl<'a> Situation<'a> {
     /// All that can be known without a changing call; then the intent, then the call.
     pub(super) fn checked(&self, reuse: Option<&Intent>, facts: &InstanceFacts) -> Step {
-        if let Some(rival) = self.seen.rival.as_ref().filter(|_| !self.seen.finalizer) {
+        if let Some(rival) = &self.seen.rival {
             return settle(Reason::AccountConflict, rival);
         }
         let rules = facts.provider.rules();

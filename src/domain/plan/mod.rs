@@ -273,8 +273,12 @@ pub fn plan(desired: &Desired, seen: &Seen, moment: &Moment<'_>) -> Step {
                        it from the manifest, or ask the operator's owner.";
         return settle(Reason::FieldNotSupported, message);
     }
-    if let InstanceSeen::Present(InstanceFacts { not_allowed: Some(message), .. }) = &seen.instance {
-        return settle(Reason::NotAllowed, message);
+    match &seen.instance {
+        InstanceSeen::Present(InstanceFacts { not_allowed: Some(message), .. }) => {
+            return settle(Reason::NotAllowed, message);
+        }
+        InstanceSeen::NotServed => return situation.not_served(),
+        _ => {}
     }
     if desired.expires_at.is_some_and(|at| at <= moment.now) {
         return delete::expired(&situation);
@@ -304,18 +308,24 @@ impl<'a> Situation<'a> {
         let name = &self.desired.instance_name;
         match &self.seen.instance {
             InstanceSeen::Present(facts) => Ok(facts),
-            InstanceSeen::NotServed => Err(settle(
-                Reason::NotAllowed,
-                format!(
-                    "ClusterClickHouseInstance {name} cannot be used: shared instances are not in this version; \
-                     reference a ClickHouseInstance."
-                ),
-            )),
+            InstanceSeen::NotServed => Err(self.not_served()),
             InstanceSeen::Missing => {
                 let kind = self.desired.instance_kind.as_str();
                 Err(settle(Reason::WaitingForInstance, format!("Waiting for {kind} {name} to be created.")))
             }
         }
+    }
+
+    /// Ends the pass of a user of a shared instance where none are served.
+    fn not_served(&self) -> Step {
+        let name = &self.desired.instance_name;
+        settle(
+            Reason::NotAllowed,
+            format!(
+                "ClusterClickHouseInstance {name} is not served: the operator runs with --cluster-instances=false; \
+                 reference a ClickHouseInstance, or ask whoever runs the operator."
+            ),
+        )
     }
 
     /// Ends the pass with a failed call or read, and says when to try again.
