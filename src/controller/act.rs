@@ -407,7 +407,7 @@ pub fn instance_seen(
     let (state, not_allowed) = match sharing::judge(context, user, &instance) {
         // The ceilings in force are not known, so nobody goes on; the pass of the instance says the same to all.
         Err(invalid) => (Some((Reason::InvalidSpec, invalid)), None),
-        Ok(not_allowed) => (entry.map(|entry| entry.state), not_allowed),
+        Ok(not_allowed) => (entry.as_ref().map(|entry| entry.state.clone()), not_allowed),
     };
     let facts = InstanceFacts {
         key: block.instance_key(),
@@ -416,7 +416,7 @@ pub fn instance_seen(
         held: instance.is_held(),
         terminating: instance.is_terminating(),
         connected: connection.is_some(),
-        gone: false,
+        gone: entry.is_some_and(|entry| entry.gone),
         not_allowed,
         login_check: instance.spec().login_check.as_ref().and_then(|check| login_interval(check).ok()),
         connection: instance.status().and_then(|status| status.connection.clone()),

@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
+
 use super::index::InstanceName;
 use crate::{
     api::{AnyInstance, conditions::Reason, instance},
@@ -35,6 +37,12 @@ pub struct Entry {
     pub connection: Option<Arc<Connection>>,
     /// Version of the credentials Secret the connection was made from.
     pub credentials_version: Option<(Uid, String)>,
+    /// Since when the cloud says, to a credential that has read the instance before, that it does not exist.
+    pub not_found_since: Option<Timestamp>,
+    /// It has said so twice, with some time between.
+    pub gone: bool,
+    /// The list that users were last compared with: when it was asked.
+    pub compared: Option<Timestamp>,
 }
 
 /// The ceilings of a shared instance, or why they mean nothing.
@@ -64,6 +72,7 @@ impl Directory {
                 || before.address != entry.address
                 || before.key != entry.key
                 || before.uid != entry.uid
+                || before.gone != entry.gone
                 || before.connection.is_some() != entry.connection.is_some()
         });
         entries.insert(name, entry);

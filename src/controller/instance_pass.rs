@@ -7,16 +7,17 @@ use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use rand::RngExt;
 
-use super::{context::Context, directory::Entry, index::InstanceName, pace::Basis, streams};
+use super::{context::Context, directory::Entry, drift, index::InstanceName, pace::Basis, streams};
 use crate::{
     api::{
         AnyInstance, ONE_PROVIDER,
         conditions::{Companion, Reason},
+        instance::ClickHouseInstanceStatus,
     },
     domain::{
         backoff,
         instance::{self, InstanceVerdict, USERS_EVERY},
-        names::{InstanceKey, Uid},
+        names::{InstanceKey, KeyId, Uid},
         policy::Invalid,
         secret::SecretText,
         seen::SecretSeen,
@@ -117,6 +118,11 @@ async fn pass(
     if let Ok(Some(object)) = &written {
         context.wrote_instance(object.clone());
     }
+    let (now, compared_before) = (Timestamp::now(), known.as_ref().and_then(|entry| entry.compared));
+    let compared = connection.as_ref().and_then(|connection| connection.listed_at()).or(compared_before);
+    let not_found_since =
+        connection.as_ref().filter(|it| verdict.reason == Reason::InstanceNotFound && has_read(old, it, key_id));
+    let not_found_since = not_found_since.map(|_| known.as_ref().and_then(|it| it.not_found_since).unwrap_or(now));
     // After the status: the first user's write to the object would otherwise meet ours.
     if let Some(block) = object.spec().provider() {
         let entry = Entry {
@@ -129,15 +135,34 @@ async fn pass(
             // Kept without credentials, so that deletions can still be made.
             connection: connection.or_else(|| known.as_ref().and_then(|entry| entry.connection.clone())),
             credentials_version,
+            not_found_since,
+            gone: not_found_since.is_some_and(|since| since + gone_after(&context) <= now),
+            compared,
         };
+        let connection = entry.connection.clone();
         if context.directory.set(name.clone(), entry) {
             streams::wake_users_of(&context, &name);
+        }
+        if let Some(connection) = connection.filter(|_| compared.is_some() && compared != compared_before) {
+            drift::wake_drifted(&context, &name, &connection);
         }
     }
     match written {
         Ok(_) | Err(KubeError::NotFound | KubeError::Conflict) => Ok((verdict, count == Some(present))),
         Err(error) => Err(error),
     }
+}
+
+/// This credential has read the instance before, as status tells: its "not found" then means that the instance is gone,
+/// and not that somebody looks with the wrong keys.
+fn has_read(status: Option<&ClickHouseInstanceStatus>, connection: &Connection, key_id: &KeyId) -> bool {
+    let read = status.and_then(|status| status.credential.as_ref());
+    read.is_some_and(|it| it.digest == connection.credential.digest && it.key_id == *key_id)
+}
+
+/// Two answers this far apart are no passing fault of the cloud.
+fn gone_after(context: &Context) -> Duration {
+    Duration::from_secs(60).min(context.settings.retry_max)
 }
 
 type Looked = (InstanceVerdict, Option<Arc<Connection>>, Option<(Uid, String)>);

@@ -11,6 +11,7 @@ pub mod changes;
 pub mod context;
 pub mod counts;
 pub mod directory;
+pub mod drift;
 pub mod gate;
 pub mod index;
 pub mod instance_pass;

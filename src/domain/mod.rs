@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod claims;
 pub mod connection_secret;
 pub mod desired;
+pub mod drift;
 pub mod duration;
 pub mod instance;
 pub mod journal;

@@ -134,7 +134,12 @@ impl Connection {
             }
         }
         self.admit_read()?;
-        let instance = self.noted(self.cloud.read_instance().await)?;
+        let mut instance = self.noted(self.cloud.read_instance().await)?;
+        // So that each of many users finds its own without reading them all.
+        instance
+            .accounts
+            .iter_mut()
+            .for_each(|accounts| accounts.sort_by(|one, other| one.username.cmp(&other.username)));
         self.note_busy(instance.busy, now);
         let reading = Arc::new(Reading { asked_at: now, instance });
         *last = Some(reading.clone());
@@ -157,12 +162,22 @@ impl Connection {
         Some(self.seen_in(reading, username))
     }
 
+    /// When the last list was asked; `None` as with [`Connection::listed`].
+    pub fn listed_at(&self) -> Option<Timestamp> {
+        let last = self.reading.try_lock().ok()?;
+        last.as_ref().filter(|reading| reading.instance.accounts.is_some()).map(|reading| reading.asked_at)
+    }
+
     fn seen_in(&self, reading: &Reading, username: &Username) -> AccountSeen {
         let overlaid = match self.changes().get(username) {
             Some((at, account)) if *at + LIST_LAG >= reading.asked_at => Some(account.clone()),
             _ => None,
         };
-        let listed = || reading.instance.accounts.iter().flatten().find(|it| it.username == *username).cloned();
+        let listed = || {
+            let accounts = reading.instance.accounts.as_ref()?;
+            let place = accounts.binary_search_by(|it| it.username.cmp(username)).ok()?;
+            accounts.get(place).cloned()
+        };
         AccountSeen { asked_at: reading.asked_at, account: overlaid.unwrap_or_else(listed) }
     }
 
