@@ -1,7 +1,7 @@
 # Entrances to the project; each does its work in hack/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-vendors fuzz generate lint tools
+.PHONY: help demo build test test-seeded test-vendors fuzz generate lint tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ build: ## Build the static release binary bin/clickhouse-user-operator
 
 test: ## Run every test and print how many passed and failed
 	@hack/test
+
+test-seeded: ## Make each known mistake in turn and see that the tests notice it
+	@hack/test-seeded
 
 test-vendors: ## Run the tests against the vendors' SDKs and Keystone, which it installs
 	@hack/vendors test

@@ -34,3 +34,4 @@ pub mod login;
 pub mod ops;
 pub mod probe;
 pub mod provider;
+mod seeded;

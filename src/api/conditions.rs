@@ -4,6 +4,7 @@
 //! `Reconciling`, `Stalled` and `Suspended` only while they are True, and every condition says which generation it was
 //! made from.
 
+use crate::seeded::{Bug, seeded};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -110,7 +111,9 @@ fn condition(
     generation: i64,
     now: Timestamp,
 ) -> Condition {
-    let since = find(previous, type_).filter(|c| c.status == status.as_str()).map(|c| c.last_transition_time.clone());
+    let since = find(previous, type_)
+        .filter(|c| c.status == status.as_str() && !seeded(Bug::TransitionTimeMoves))
+        .map(|c| c.last_transition_time.clone());
     Condition {
         type_: type_.to_owned(),
         status: status.as_str().to_owned(),

@@ -11,6 +11,7 @@ use super::{
     names::{AttemptId, Fingerprint, InstanceKey, KeyId, Uid, Username},
     operator_key::OperatorKey,
 };
+use crate::seeded::{Bug, seeded};
 use crate::{
     api::user::{OperationKind, OperationPhase},
     provider::contract::Access,
@@ -92,7 +93,9 @@ pub fn seal(intent: &Intent, key: &OperatorKey) -> String {
 /// The intent in an annotation, if it was written for this object by this installation; anything else is no intent.
 pub fn open(annotation: &str, uid: &Uid, key: &OperatorKey) -> Option<Intent> {
     let Sealed { intent, mac } = serde_json::from_str(annotation).ok()?;
-    (intent.uid == *uid && key.verifies(&sealed_text(&intent), &mac)).then_some(intent)
+    let own = intent.uid == *uid || seeded(Bug::IntentOfAnotherObject);
+    let sealed = key.verifies(&sealed_text(&intent), &mac) || seeded(Bug::SealNotChecked);
+    (own && sealed).then_some(intent)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

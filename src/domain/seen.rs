@@ -10,6 +10,7 @@ use super::{
     journal::{Intent, SecretVersion},
     names::{Fingerprint, InstanceKey, JobId, KeyId, Uid},
 };
+use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         NEVER_OBSERVED,
@@ -235,7 +236,9 @@ impl Record {
 
     /// Reads status. A status written for another object of the same name proves nothing.
     pub fn of(status: Option<&ClickHouseUserStatus>, uid: &Uid) -> Self {
-        let Some(status) = status.filter(|status| status.uid.as_ref() == Some(uid)) else {
+        let Some(status) =
+            status.filter(|status| status.uid.as_ref() == Some(uid) || seeded(Bug::StatusOfAnotherObject))
+        else {
             return Self { observed_generation: NEVER_OBSERVED, ..Self::default() };
         };
         Self {
@@ -279,4 +282,23 @@ fn recorded_password(password: &crate::api::user::AppliedPassword) -> Option<Rec
         applied_at: password.applied_at.as_ref().map(|time| time.0),
         verified: password.verified_at.is_some(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_of_another_object_of_the_same_name_proves_nothing() {
+        let status = ClickHouseUserStatus {
+            uid: Some(Uid::new("uid-1")),
+            observed_generation: Some(7),
+            applied: Some(Access::default().into()),
+            ..ClickHouseUserStatus::default()
+        };
+        let own = Record::of(Some(&status), &Uid::new("uid-1"));
+        assert!(own.applied.is_some() && own.observed_generation == 7);
+        let another = Record::of(Some(&status), &Uid::new("uid-2"));
+        assert_eq!(another, Record { observed_generation: NEVER_OBSERVED, ..Record::default() });
+    }
 }

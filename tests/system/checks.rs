@@ -1,13 +1,29 @@
-//! What holds at the end of every test: no secret has leaked, and the chart's rights were enough.
+//! What holds at the end of every test: no secret has leaked, the chart's rights were enough, what is settled stays so,
+//! and neither side's history shows anything that the operator must never do.
+
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use clickhouse_user_operator::api::{
+    conditions::{self, READY},
+    user::ClickHouseUser,
+};
+use emulated_clouds::Event;
+use invariants::History;
+use kube::{ResourceExt, api::ListParams};
 use url::form_urlencoded::byte_serialize;
 
 use crate::{
-    kubernetes::OPERATOR_NAMESPACE,
+    kubernetes::{OPERATOR_NAMESPACE, writes},
     manifests::{BAD_PASSWORD, HUAWEI_SECRET, IAM_PASSWORD, OTHER_PASSWORD, PASSWORD, QINGCLOUD_SECRET},
-    world::World,
+    world::{PATIENCE, World},
 };
+
+/// The operator's name at the API server, by its chart.
+pub const OPERATOR_USER: &str = "system:serviceaccount:clickhouse-user-operator:clickhouse-user-operator";
+
+/// How long nothing may happen to settled users. Tests' operators look at jobs every 100 ms and retry within a second.
+const HOLD: Duration = Duration::from_millis(500);
 
 /// Fails where a text holds one of the tests' secrets in any usual spelling, or anything like a token.
 pub fn holds_no_secret(place: &str, text: &str) {
@@ -42,20 +58,76 @@ impl World {
         let ours = [self.kubernetes.namespace.as_str(), OPERATOR_NAMESPACE, ""];
         let refused: Vec<_> = events
             .into_iter()
-            .filter(|event| event.user.ends_with(":clickhouse-user-operator") && event.code == 403)
+            .filter(|event| event.user == OPERATOR_USER && event.code == 403)
             .filter(|event| ours.contains(&event.namespace.as_str()))
             .collect();
         assert!(refused.is_empty(), "the chart's rights do not cover {refused:?}");
-        self.finish_without_namespace();
+        self.stays_settled().await;
+        self.finish_after_namespace().await;
     }
 
     /// Ends a test that has deleted its namespace, where Events are refused to the very end.
-    pub fn finish_without_namespace(self) {
+    pub async fn finish_after_namespace(self) {
+        let violations = invariants::check(&self.history().await);
+        let shown: Vec<_> = violations.iter().map(ToString::to_string).collect();
+        assert!(shown.is_empty(), "{:?}: broken rules:\n{}", self.cloud, shown.join("\n"));
         let log = self.operator.log();
         holds_no_secret("the operator's log", &log);
         for trouble in ["panic", "this is a bug"] {
             assert!(!log.contains(trouble), "the operator's log:\n{}", around(&log, trouble));
         }
+    }
+
+    /// What both sides have written down.
+    async fn history(&self) -> History {
+        History {
+            operator: OPERATOR_USER.to_owned(),
+            operator_namespace: OPERATOR_NAMESPACE.to_owned(),
+            namespace: self.kubernetes.namespace.clone(),
+            requests: self.kubernetes.plane.audit_since(self.since).await.expect("the audit log can be read"),
+            clouds: self.past.iter().cloned().chain([self.clouds.ledger()]).collect(),
+            secrets: self.secrets.digests(|value| self.clouds.password_digest(value)).await,
+            orphans: self.orphans.clone(),
+            starts: self.operator.starts.clone(),
+            retry_max: self.operator.retry_max(),
+        }
+    }
+
+    /// Waits until a while passes in which no user that was Ready at its beginning is written and no account of one is
+    /// changed. What a test did last may still be at work; it has to come to an end.
+    pub async fn stays_settled(&self) {
+        let quiet = async {
+            loop {
+                let (mark, seen) = (self.kubernetes.mark().await, self.clouds.ledger().entries().len());
+                let settled = self.settled().await;
+                tokio::time::sleep(HOLD).await;
+                let written = self.kubernetes.operator_requests(mark).await;
+                let written = written.iter().filter(|it| it.resource == "clickhouseusers" && writes(it));
+                let written = written.filter(|it| settled.contains_key(&it.name)).count();
+                let ledger = self.clouds.ledger();
+                let changed = ledger.entries()[seen..].iter().filter(|entry| match &entry.event {
+                    Event::Effect(effect) => settled.values().any(|account| *account == effect.account),
+                    _ => false,
+                });
+                if written + changed.count() == 0 {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, quiet).await.expect("settled users are left alone");
+    }
+
+    /// Users whose manifest is in force, with the names of their accounts.
+    async fn settled(&self) -> BTreeMap<String, String> {
+        let is_settled = |user: &ClickHouseUser| {
+            let status = user.status.as_ref();
+            let ready = status.and_then(|status| conditions::find(&status.conditions, READY));
+            ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == user.metadata.generation)
+                && user.metadata.deletion_timestamp.is_none()
+        };
+        let users = self.kubernetes.users().list(&ListParams::default()).await.expect("users");
+        let settled = users.iter().filter(|user| is_settled(user));
+        settled.map(|user| (user.name_any(), user.username().to_string())).collect()
     }
 }
 

@@ -130,6 +130,7 @@ async fn user_whose_credentials_are_gone_is_released_in_time_and_recorded_as_an_
         world.ready_user("reporting").await;
         // In memory they would still be known.
         world.operator.kill();
+        world.expect_orphan("reporting");
         world.kubernetes.kubectl(&["delete", "secret", "cloud-api"]).await;
         world.kubernetes.delete_user("reporting").await;
         world.operator.start();
@@ -169,7 +170,7 @@ async fn namespace_goes_with_its_accounts_though_its_secrets_went_first() {
         let gone = tokio::time::timeout(PATIENCE, await_condition(namespaces, &name, is_deleted(&uid))).await;
         gone.expect("the namespace does not hang").expect("a watch");
         assert_eq!(world.effects("reporting"), [EffectKind::Created, EffectKind::Deleted]);
-        world.finish_without_namespace();
+        world.finish_after_namespace().await;
     })
     .await;
 }

@@ -2,18 +2,22 @@
 //! emulated clouds, and a real ClickHouse that tests log in to.
 //!
 //! Each test has a world of its own, and ends it with [`world::World::finish`]: that looks for secrets where none may
-//! be, and for requests that the chart's rights do not cover.
+//! be, for requests that the chart's rights do not cover, and for anything in the histories of both sides that breaks
+//! one of the [`invariants`].
 
 mod checks;
 mod kubernetes;
 mod manifests;
 mod operator;
+mod proxy;
+mod secrets;
 mod world;
 
 mod access;
 mod adoption;
 mod claims;
 mod connection_secrets;
+mod crash_points;
 mod crashes;
 mod deletion;
 mod drift;

@@ -2,6 +2,7 @@
 
 use clickhouse_user_operator::api::user::ClickHouseUser;
 use emulated_clouds::{EmulatedClouds, Operation, Service};
+use url::Url;
 
 /// The cluster that tests use.
 pub const CLUSTER: &str = "cl-ouhutv70";
@@ -91,6 +92,14 @@ pub fn credentials(cloud: Cloud) -> String {
         Cloud::HuaweiCloud => ("HUAWEIKEY", HUAWEI_SECRET),
     };
     secret_object("cloud-api", &[("accessKeyID", id), ("secretAccessKey", secret)])
+}
+
+/// Where the cloud's database calls go.
+pub fn endpoint(cloud: Cloud, clouds: &EmulatedClouds) -> Url {
+    match cloud {
+        Cloud::QingCloud => clouds.qingcloud_endpoint(),
+        Cloud::HuaweiCloud => clouds.huawei_endpoint(),
+    }
 }
 
 /// The instance object `warehouse`, whose credentials are in the Secret `cloud-api`.

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use jiff::{SignedDuration, Timestamp};
+
 use tempfile::TempDir;
 
 use crate::{
@@ -34,6 +36,8 @@ pub struct Operator {
     process: Option<Child>,
     /// How often it was started; each run has a log of its own.
     runs: usize,
+    /// When each run began.
+    pub starts: Vec<Timestamp>,
     settings: BTreeMap<String, String>,
     kubeconfig: PathBuf,
     folder: TempDir,
@@ -52,6 +56,7 @@ impl Operator {
         Self {
             process: None,
             runs: 0,
+            starts: Vec::new(),
             settings: settings.map(|(flag, value)| ((*flag).to_owned(), (*value).to_owned())).collect(),
             kubeconfig: kubernetes.operator_kubeconfig.clone(),
             folder: tempfile::tempdir().expect("a temporary folder"),
@@ -67,6 +72,7 @@ impl Operator {
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "the operator runs already");
         self.runs += 1;
+        self.starts.push(Timestamp::now());
         let log = File::create(self.log_file(self.runs)).expect("a log file");
         let process = Command::new(env!("CARGO_BIN_EXE_clickhouse-user-operator"))
             .arg("run")
@@ -77,6 +83,32 @@ impl Operator {
             .stderr(log)
             .spawn();
         self.process = Some(process.expect("the operator starts"));
+    }
+
+    /// Whether it was started and has not been ended by the test.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Goes to the API server by this kubeconfig from its next start on.
+    pub fn connect_by(&mut self, kubeconfig: PathBuf) {
+        self.kubeconfig = kubeconfig;
+    }
+
+    /// Waits until it serves.
+    pub async fn is_ready(&self) {
+        let ready = async {
+            while self.page("health-bind-address", "/readyz").await.0 != 200 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.expect("the operator is ready");
+    }
+
+    /// `--retry-max`; none where a test has set it to nonsense.
+    pub fn retry_max(&self) -> Duration {
+        let longest: Option<SignedDuration> = self.settings["--retry-max"].parse().ok();
+        longest.and_then(|longest| longest.try_into().ok()).unwrap_or_default()
     }
 
     /// What all its runs have logged so far.

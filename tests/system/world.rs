@@ -17,6 +17,8 @@ use crate::{
         self, CLUSTER, Cloud, HUAWEI_SECRET, IAM_PASSWORD, INSTANCE, PASSWORD, PROJECT, QINGCLOUD_SECRET, TAURUS, ZONE,
     },
     operator::Operator,
+    proxy::Proxy,
+    secrets::Secrets,
 };
 
 /// How long anything in a test may take before it counts as not happening. Generous: machines are shared.
@@ -24,6 +26,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// More worlds at once only make each other slow.
 static WORLDS: Semaphore = Semaphore::const_new(6);
+
+/// Those behind a proxy wait most of the time.
+static WORLDS_BEHIND_PROXIES: Semaphore = Semaphore::const_new(10);
 
 /// Runs a proof on both clouds, side by side.
 pub async fn on_both_clouds(proof: impl AsyncFn(Cloud)) {
@@ -38,7 +43,15 @@ pub struct World {
     pub operator: Operator,
     /// Where the audit log was when the world began.
     pub since: AuditMark,
+    /// What the password Secrets held, version by version.
+    pub secrets: Secrets,
+    /// The ledgers of clouds that were taken down.
+    pub past: Vec<Ledger>,
+    /// Users that the test makes the operator release without their accounts.
+    pub orphans: BTreeSet<String>,
     database: Option<Arc<Server>>,
+    /// Between the operator and everything, in a world that has one.
+    pub proxy: Option<Proxy>,
     /// Where the clouds listened before they went down.
     addresses: Option<[SocketAddr; 3]>,
     _permit: SemaphorePermit<'static>,
@@ -48,6 +61,7 @@ pub struct World {
 pub struct Plan {
     cloud: Cloud,
     with_database: bool,
+    behind_a_proxy: bool,
     settings: Vec<(&'static str, &'static str)>,
 }
 
@@ -55,6 +69,12 @@ impl Plan {
     /// With a real ClickHouse behind the cloud.
     pub fn with_database(mut self) -> Self {
         self.with_database = true;
+        self
+    }
+
+    /// With a proxy between the operator and all it calls. The operator is not started.
+    pub fn behind_a_proxy(mut self) -> Self {
+        self.behind_a_proxy = true;
         self
     }
 
@@ -71,25 +91,50 @@ impl Plan {
 
     /// Starts it on a control plane, the operator running.
     pub async fn start_on(self, plane: &'static ControlPlane) -> World {
-        let permit = WORLDS.acquire().await.expect("the semaphore is never closed");
+        let worlds = if self.behind_a_proxy { &WORLDS_BEHIND_PROXIES } else { &WORLDS };
+        let permit = worlds.acquire().await.expect("the semaphore is never closed");
         let kubernetes = Kubernetes::prepare(plane).await;
         let since = plane.audit_mark().await.expect("the audit log can be read");
         let database =
             if self.with_database { Some(Arc::new(Server::start().await.expect("ClickHouse starts"))) } else { None };
+        let secrets = Secrets::follow(kubernetes.client.clone(), &kubernetes.namespace);
         let behind = database.clone().map(|server| server as Arc<dyn Database>);
         let clouds = furnished(Options { database: behind, ..Options::default() }).await;
+        let proxy = if self.behind_a_proxy {
+            let cloud = manifests::endpoint(self.cloud, &clouds);
+            Some(Proxy::start(&kubernetes.operator_kubeconfig, &cloud, &kubernetes.namespace).await)
+        } else {
+            None
+        };
         let endpoints = [clouds.qingcloud_endpoint(), clouds.huawei_endpoint(), clouds.iam_endpoint()];
-        let endpoints = endpoints.map(|endpoint| endpoint.origin().ascii_serialization()).join(",");
-        let mut operator = Operator::new(&kubernetes, &endpoints, &self.settings);
-        operator.start();
-        World { cloud: self.cloud, kubernetes, clouds, operator, since, database, addresses: None, _permit: permit }
+        let endpoints = endpoints.map(|endpoint| endpoint.origin().ascii_serialization()).into_iter();
+        let endpoints: Vec<_> = endpoints.chain(proxy.as_ref().map(Proxy::cloud_origin)).collect();
+        let mut operator = Operator::new(&kubernetes, &endpoints.join(","), &self.settings);
+        match &proxy {
+            Some(proxy) => operator.connect_by(proxy.kubeconfig()),
+            None => operator.start(),
+        }
+        World {
+            cloud: self.cloud,
+            kubernetes,
+            clouds,
+            operator,
+            since,
+            secrets,
+            past: Vec::new(),
+            orphans: BTreeSet::new(),
+            database,
+            proxy,
+            addresses: None,
+            _permit: permit,
+        }
     }
 }
 
 impl World {
     /// A world of this cloud.
     pub fn of(cloud: Cloud) -> Plan {
-        Plan { cloud, with_database: false, settings: Vec::new() }
+        Plan { cloud, with_database: false, behind_a_proxy: false, settings: Vec::new() }
     }
 
     /// Applies the credentials Secret and the instance object `warehouse`.
@@ -99,7 +144,10 @@ impl World {
 
     /// The manifest of the instance object `warehouse`.
     pub fn instance(&self) -> String {
-        manifests::instance(self.cloud, &self.clouds)
+        let manifest = manifests::instance(self.cloud, &self.clouds);
+        let Some(proxy) = &self.proxy else { return manifest };
+        let origin = manifests::endpoint(self.cloud, &self.clouds).origin().ascii_serialization();
+        manifest.replace(&origin, &proxy.cloud_origin())
     }
 
     /// Applies the password Secret of a user.
@@ -142,7 +190,7 @@ impl World {
         let endpoints = [self.clouds.qingcloud_endpoint(), self.clouds.huawei_endpoint(), self.clouds.iam_endpoint()];
         let addresses = endpoints.map(|endpoint| endpoint.socket_addrs(|| None).expect("an address")[0]);
         // The new ones are the same clouds at ports that nobody knows.
-        self.clouds = furnished(Options::default()).await;
+        self.replace_clouds(Options::default()).await;
         self.addresses = Some(addresses);
     }
 
@@ -150,7 +198,17 @@ impl World {
     pub async fn bring_clouds_back(&mut self) {
         let [qingcloud_listen, huawei_listen, iam_listen] = self.addresses.take().expect("the clouds are down");
         let options = Options { qingcloud_listen, huawei_listen, iam_listen, ..Options::default() };
-        self.clouds = furnished(options).await;
+        self.replace_clouds(options).await;
+    }
+
+    async fn replace_clouds(&mut self, options: Options) {
+        let before = std::mem::replace(&mut self.clouds, furnished(options).await);
+        self.past.push(before.ledger());
+    }
+
+    /// Declares that this user will be released while its account stays: the test takes away what its deletion needs.
+    pub fn expect_orphan(&mut self, name: &str) {
+        self.orphans.insert(name.to_owned());
     }
 
     /// Logs in to ClickHouse as a client would.
@@ -203,6 +261,8 @@ impl World {
 
 /// Clouds with all that the tests' manifests name.
 async fn furnished(options: Options) -> EmulatedClouds {
+    // The same for all clouds, so that digests of one can be compared with those of another.
+    let options = Options { salt: Some([0; 16]), ..options };
     let clouds = EmulatedClouds::start(options).await.expect("the clouds start");
     clouds.add_qingcloud_key(QingcloudKey::new("QINGCLOUDKEY", QINGCLOUD_SECRET));
     clouds.add_cluster(Cluster::new(ZONE, CLUSTER));

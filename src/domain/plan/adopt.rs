@@ -1,6 +1,7 @@
 //! An account of that name is there and is somebody's: with `adoptionPolicy: Adopt` it becomes ours, by its password.
 
 use super::{AccountChange, Situation, Step, Verdict, attempt::Attempt, call::Draft, create::account_exists, recreate};
+use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::Reason,
@@ -21,7 +22,10 @@ pub(super) fn listed(
     account: &Account,
     password: (SecretVersion, Fingerprint),
 ) -> Step {
-    if !situation.desired.adopt || account.built_in || !facts.provider.rules().capabilities().set_password {
+    if !(situation.desired.adopt || seeded(Bug::AdoptedByName))
+        || account.built_in
+        || !facts.provider.rules().capabilities().set_password
+    {
         return account_exists(situation).step();
     }
     if let Err(step) = situation.turn(facts, CallKind::SetPassword, Reason::UpdatingPassword) {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{JOB_GRACE, JOB_RECORDS_KEPT, LIST_LAG, Situation, Step, Verdict, call::running_message};
+use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::Reason,
@@ -57,7 +58,7 @@ impl<'a> Situation<'a> {
             return Attempt::Announced(intent);
         }
         let Some(operation) = self.seen.record.operation.as_ref().filter(|it| it.id == intent.attempt) else {
-            return Attempt::Unknown(intent);
+            return if seeded(Bug::RepeatedOnTimeout) { Attempt::NotApplied(intent) } else { Attempt::Unknown(intent) };
         };
         let job = self.seen.record.job_id.clone();
         match (operation.state, job) {
@@ -126,7 +127,9 @@ impl<'a> Situation<'a> {
                 Some(account) if intent.kind == OperationKind::SetAccess && account.access == intent.access => {
                     Resolution::Present(account)
                 }
-                _ if seen.asked_at < settled_at => Resolution::Pending(self.in_doubt(intent, None, settled_at).step()),
+                _ if seen.asked_at < settled_at && !seeded(Bug::YoungListBelieved) => {
+                    Resolution::Pending(self.in_doubt(intent, None, settled_at).step())
+                }
                 Some(account) => Resolution::Present(account),
                 None => Resolution::Absent,
             },
@@ -147,11 +150,13 @@ impl<'a> Situation<'a> {
                 Resolution::Pending(self.in_doubt(intent, Some(delay), self.retry_at(false, None)).step())
             }
             Some(Ok(JobSeen::Found(job))) => Resolution::Job(job.id.clone(), &job.state),
-            Some(Ok(JobSeen::NotFound)) if self.now() < visible_at => {
+            Some(Ok(JobSeen::NotFound)) if self.now() < visible_at && !seeded(Bug::YoungJobNeverWas) => {
                 let next = visible_at.min(self.retry_at(false, None));
                 Resolution::Pending(self.in_doubt(intent, None, next).step())
             }
-            Some(Ok(JobSeen::NotFound)) if self.now() > self.sent_at(intent) + JOB_RECORDS_KEPT => {
+            Some(Ok(JobSeen::NotFound))
+                if self.now() > self.sent_at(intent) + JOB_RECORDS_KEPT && !seeded(Bug::OldJobNeverWas) =>
+            {
                 Resolution::Pending(self.in_doubt(intent, None, self.retry_at(true, None)).step())
             }
             Some(Ok(JobSeen::NotFound)) => Resolution::NoJob,

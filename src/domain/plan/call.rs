@@ -5,6 +5,7 @@ use super::{
     attempt::{Attempt, call_kind},
     is_stalled, refused, settle,
 };
+use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::Reason,
@@ -47,6 +48,9 @@ impl<'a> Situation<'a> {
         };
         if let Some(intent) = reuse.filter(same) {
             return Step::Call(call_kind(intent));
+        }
+        if seeded(Bug::CallBeforeIntent) && self.seen.call.is_none() {
+            return Step::Call(if draft.kind == OperationKind::Delete { CallKind::Delete } else { CallKind::Create });
         }
         Step::WriteIntent(Box::new(Intent {
             uid: self.desired.uid.clone(),

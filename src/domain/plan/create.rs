@@ -6,6 +6,7 @@ use super::{
     call::Draft,
     recreate, refused, settle,
 };
+use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::Reason,
@@ -135,6 +136,7 @@ impl<'a> Situation<'a> {
         let asked_from = said_at.map_or(self.now() - LIST_FRESH, |at| at.max(self.now() - LIST_FRESH));
         match &self.seen.account {
             None => Err(Step::ReadAccount(asked_from)),
+            Some(Err(_)) if seeded(Bug::ErrorIsAbsence) => Ok(Name::Free(self.now())),
             Some(Err(delay)) => {
                 Err(self.delayed(delay, Reason::Creating, "Waiting to list the instance's accounts.").step())
             }
@@ -152,6 +154,9 @@ impl<'a> Situation<'a> {
     fn after_create(&self, intent: &'a Intent, call: &CallSeen) -> Step {
         match &call.outcome {
             Ok(Accepted::Done) => self.confirmed(intent, None, intent.access.clone()),
+            Ok(Accepted::Job(_)) if seeded(Bug::ReadyBeforeJobEnds) => {
+                self.confirmed(intent, None, intent.access.clone())
+            }
             Ok(Accepted::Job(job)) => self.job_running(intent, job.clone(), Reason::JobRunning),
             Err(CallError::NotApplied(error)) => match self.listed_after(intent, error) {
                 Err(step) => step,
@@ -179,6 +184,9 @@ impl<'a> Situation<'a> {
         match state {
             JobState::Succeeded => self.confirmed(intent, Some(job.clone()), intent.access.clone()),
             JobState::Running => self.job_running(intent, job.clone(), Reason::JobRunning),
+            JobState::Failed(_) if seeded(Bug::FailedJobIsSuccess) => {
+                self.confirmed(intent, Some(job.clone()), intent.access.clone())
+            }
             JobState::Failed(why) => create_failed(self, intent, job, why.as_deref()),
         }
     }

@@ -6,6 +6,7 @@ use super::{
     call::Draft,
     recreate::Removal,
 };
+use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::Reason,
@@ -61,7 +62,7 @@ impl<'a> Situation<'a> {
             return self.left(Release::NothingLeft);
         }
         let owned = self.owned();
-        if self.desired.retain && self.desired.deleted_at.is_some() {
+        if self.desired.retain && !seeded(Bug::RetainIgnored) && self.desired.deleted_at.is_some() {
             return self.retain(owned);
         }
         match &self.seen.intent {
@@ -212,6 +213,9 @@ impl<'a> Situation<'a> {
 
     /// The object goes while its create is in doubt or at work: find out first whether there is anything to delete.
     fn undecided(&self, create: Attempt<'a>) -> Step {
+        if seeded(Bug::OrphanedByCrash) {
+            return self.nothing_made();
+        }
         let (intent, job) = match create {
             Attempt::None | Attempt::NotApplied(_) | Attempt::Refused | Attempt::JobFailed(..) => {
                 return self.nothing_made();
@@ -330,6 +334,7 @@ impl<'a> Situation<'a> {
         match state {
             JobState::Succeeded => self.left(Release::NothingLeft),
             JobState::Running => self.job_running(intent, job.clone(), Reason::Deleting),
+            JobState::Failed(_) if seeded(Bug::FailedDeletionReleases) => self.left(Release::NothingLeft),
             JobState::Failed(why) => self.delete_failed(intent, job, why.as_deref()),
         }
     }

@@ -30,6 +30,7 @@ use super::{
     names::{AttemptId, Fingerprint, JobId, KeyId},
     seen::{InstanceFacts, InstanceSeen, Seen},
 };
+use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::{Companion, LoginOutcome, Reason},
@@ -265,7 +266,7 @@ pub fn plan(desired: &Desired, seen: &Seen, moment: &Moment<'_>) -> Step {
     if desired.deleted_at.is_some() {
         return delete::next(&situation);
     }
-    if desired.suspend {
+    if desired.suspend && !seeded(Bug::SuspendIgnored) {
         return settle(Reason::Suspended, "Suspended by spec.suspend; nothing is checked or changed.");
     }
     if desired.connection_secret.is_some() && !moment.settings.connection_secrets {

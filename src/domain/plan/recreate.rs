@@ -13,6 +13,7 @@ use super::{
     call::Draft,
     refused,
 };
+use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::Reason,
@@ -46,7 +47,8 @@ pub(super) fn begin(situation: &Situation<'_>, facts: &InstanceFacts, adopting: 
         return Verdict::new(Reason::Recreating, message).at(at).step();
     }
     let password = match situation.password() {
-        Ok(password) => password,
+        Ok(password) => Some(password),
+        Err(Step::Settle(_)) if seeded(Bug::RecreatedWithoutPassword) => None,
         Err(step) => return step,
     };
     if let Err(step) = situation.reachable(facts) {
@@ -68,13 +70,16 @@ pub(super) fn begin(situation: &Situation<'_>, facts: &InstanceFacts, adopting: 
     let draft = Draft {
         phase: Some(OperationPhase::Removing),
         adopting,
-        ..Draft::new(OperationKind::Recreate, access, Some(password))
+        ..Draft::new(OperationKind::Recreate, access, password)
     };
     situation.announce(facts, draft, situation.reusable(OperationKind::Recreate))
 }
 
 /// A re-creation that has begun. `None`: nothing was destroyed, so whether it is still wished can be asked anew.
 pub(super) fn next<'a>(situation: &Situation<'a>, intent: &'a Intent, facts: &'a InstanceFacts) -> Option<Step> {
+    if seeded(Bug::RecreationForgotten) && !situation.desired.recreate {
+        return None;
+    }
     if intent.phase == Some(OperationPhase::Adding) {
         return situation.adding(facts);
     }

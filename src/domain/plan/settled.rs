@@ -9,6 +9,7 @@ use super::{
     create::instance_changed,
     recreate, refused, settle,
 };
+use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::Reason,
@@ -29,7 +30,7 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
     let InstanceSeen::Present(facts) = &situation.seen.instance else { return situation.without_instance() };
     let made_on = situation.seen.record.instance_key.as_ref().filter(|_| situation.seen.record.applied.is_some());
     let made_on = made_on.or(situation.seen.intent.as_ref().map(|intent| &intent.instance_key));
-    if let Some(before) = made_on.filter(|key| **key != facts.key) {
+    if let Some(before) = made_on.filter(|key| **key != facts.key && !seeded(Bug::OtherInstanceUsed)) {
         return settle(Reason::InstanceChanged, instance_changed(situation, before.as_str()));
     }
     if facts.gone {
@@ -414,6 +415,14 @@ impl<'a> Situation<'a> {
             Some(PasswordSeen::Unreadable(_)) => {
                 let verdict = Verdict::new(Reason::AccountReady, ACCOUNT_READY);
                 Err(self.ready(verdict.retry(self.retry_at(false, None))))
+            }
+            Some(PasswordSeen::Usable(secret, fingerprint)) if seeded(Bug::RotationMissed) => {
+                Ok(Password::InForce(AccountChange::SamePassword(secret.clone(), fingerprint.clone())))
+            }
+            Some(PasswordSeen::Usable(secret, fingerprint))
+                if seeded(Bug::VersionIsPassword) || !same_key && seeded(Bug::NewKeyIsChange) =>
+            {
+                Ok(Password::Due(secret.clone(), fingerprint.clone()))
             }
             Some(PasswordSeen::Usable(secret, fingerprint)) if !same_key => {
                 if same_version && same_manifest {

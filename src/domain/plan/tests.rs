@@ -5,5 +5,6 @@ mod delete;
 mod fixture;
 mod lives;
 mod ready;
+mod recreate;
 mod settled;
 mod world;

@@ -3,18 +3,29 @@
 use std::io::SeekFrom;
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use crate::Error;
 
-/// One event a request. That of a watch is written when it begins, for it may never end.
+/// One event a request. That of a watch is written when it begins, for it may never end. Writes to the operator's own
+/// kinds keep the object they made, which says what was known when; bodies of anything else stay out, for they hold
+/// Secrets and tokens.
 pub(crate) const POLICY: &str = r#"{
   "apiVersion": "audit.k8s.io/v1",
   "kind": "Policy",
   "rules": [
     {"level": "Metadata", "verbs": ["watch"], "omitStages": ["RequestReceived", "ResponseComplete"]},
+    {
+      "level": "RequestResponse",
+      "verbs": ["create", "update", "patch", "delete", "deletecollection"],
+      "resources": [{"group": "chuser.dev"}],
+      "omitManagedFields": true,
+      "omitStages": ["RequestReceived"]
+    },
     {"level": "Metadata", "omitStages": ["RequestReceived"]}
   ]
 }"#;
@@ -43,6 +54,12 @@ pub struct AuditEvent {
     pub request_uri: String,
     /// `ResponseComplete`; `ResponseStarted` for watches and for requests of nobody known (401).
     pub stage: String,
+    /// When the API server took the request in.
+    pub received_at: Timestamp,
+    /// When it had answered (a watch: when it began).
+    pub answered_at: Timestamp,
+    /// What was answered to a write to a kind of the operator: the object as it is then, a list, or a `Status`.
+    pub response: Option<Value>,
 }
 
 /// A place in the audit log.
@@ -62,6 +79,10 @@ struct Record {
     #[serde(rename = "requestURI")]
     request_uri: String,
     stage: String,
+    request_received_timestamp: Timestamp,
+    stage_timestamp: Timestamp,
+    #[serde(default)]
+    response_object: Option<Value>,
 }
 
 #[derive(Default, Deserialize)]
@@ -100,6 +121,9 @@ impl From<Record> for AuditEvent {
             code: record.response_status.code,
             request_uri: record.request_uri,
             stage: record.stage,
+            received_at: record.request_received_timestamp,
+            answered_at: record.stage_timestamp,
+            response: record.response_object,
         }
     }
 }

@@ -63,6 +63,8 @@ pub struct ControlPlane {
     cluster: Cluster,
     kubeconfig: PathBuf,
     audit_requests: AtomicU64,
+    /// The last mark that was taken: the next one is behind it, and nobody has to read what is before.
+    audited: AtomicU64,
 }
 
 impl ControlPlane {
@@ -100,6 +102,7 @@ impl ControlPlane {
             kubectl,
             cluster,
             audit_requests: AtomicU64::new(0),
+            audited: AtomicU64::new(0),
         })
     }
 
@@ -187,7 +190,8 @@ impl ControlPlane {
 
     /// The place in the audit log behind everything that was answered before this call.
     pub async fn audit_mark(&self) -> Result<AuditMark, Error> {
-        let (_, mark) = self.audit_until_now(AuditMark(0)).await?;
+        let (_, mark) = self.audit_until_now(AuditMark(self.audited.load(Ordering::Relaxed))).await?;
+        self.audited.fetch_max(mark.0, Ordering::Relaxed);
         Ok(mark)
     }
 

@@ -100,6 +100,8 @@ pub struct Answer {
     pub status: Option<u16>,
     /// The cloud's own code; `0` is QingCloud's success.
     pub code: Option<String>,
+    /// Its header `Retry-After`, as it was sent.
+    pub retry_after: Option<String>,
     /// Name of the fault that shaped it.
     pub fault: Option<&'static str>,
 }
@@ -168,6 +170,13 @@ pub enum Event {
     },
     /// An account changed.
     Effect(Effect),
+    /// A request was accepted as a job (QingCloud).
+    JobStarted {
+        /// Its id.
+        job: String,
+        /// Number of the request.
+        request: u64,
+    },
     /// A job ended (QingCloud).
     JobEnded {
         /// Its id.
@@ -196,7 +205,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn append(&mut self, time: Timestamp, event: Event) -> u64 {
+    /// Adds an entry and returns its place.
+    pub fn append(&mut self, time: Timestamp, event: Event) -> u64 {
         let sequence = self.entries.len() as u64;
         self.entries.push(Entry { sequence, time, event });
         sequence

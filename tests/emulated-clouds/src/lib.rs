@@ -91,6 +91,9 @@ pub struct Options {
     pub timing: Timing,
     /// How many calls are allowed.
     pub limits: Limits,
+    /// What digests of passwords are made with; a random one where none is given. Clouds that follow each other in one
+    /// test are given the same, or their ledgers could not be compared.
+    pub salt: Option<[u8; 16]>,
 }
 
 impl Default for Options {
@@ -105,6 +108,7 @@ impl Default for Options {
             switches: Switches::default(),
             timing: Timing::default(),
             limits: Limits::default(),
+            salt: None,
         }
     }
 }
@@ -135,6 +139,7 @@ impl EmulatedClouds {
             options.switches,
             options.timing,
             options.limits,
+            options.salt.unwrap_or_else(rand::random),
         ));
         let serve = async |service, address| {
             let listener = TcpListener::bind(address).await?;

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{ConnectInfo, Request, State},
-    http::{StatusCode, header::HOST},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use tokio::net::TcpListener;
@@ -52,7 +52,7 @@ async fn serve(State(port): State<Port>, ConnectInfo(cut): ConnectInfo<Cut>, req
     let mut headers = head.headers;
     // HTTP/2 names the host with the path; signatures cover it as the header that gateways make of it.
     if let Some(host) = head.uri.authority().and_then(|authority| authority.as_str().parse().ok()) {
-        headers.entry(HOST).or_insert(host);
+        headers.entry(header::HOST).or_insert(host);
     }
     let raw = RawRequest {
         method: head.method,
@@ -124,8 +124,13 @@ async fn answer(port: &Port, raw: &RawRequest, cut: &Cut) -> Response<Body> {
             answer::spoil(&fault.answer, port.service, reply, shared, cut, released).await
         }
     };
-    let answer =
-        Answer { status: outcome.status, code: outcome.code, fault: fault.as_ref().map(|fault| fault.answer.name()) };
+    let retry_after = outcome.response.headers().get(header::RETRY_AFTER);
+    let answer = Answer {
+        status: outcome.status,
+        code: outcome.code,
+        retry_after: retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned),
+        fault: fault.as_ref().map(|fault| fault.answer.name()),
+    };
     let mut world = shared.world();
     shared.record(&mut world, Event::Answer { request: number, answer });
     outcome.response

@@ -140,6 +140,7 @@ impl Shared {
         switches: Switches,
         timing: Timing,
         limits: Limits,
+        salt: [u8; 16],
     ) -> Self {
         Self {
             world: Mutex::new(World {
@@ -160,7 +161,7 @@ impl Shared {
             changed: watch::Sender::new(0),
             released: watch::Sender::new(0),
             stopped: watch::Sender::new(false),
-            salt: rand::random(),
+            salt,
         }
     }
 

@@ -228,6 +228,7 @@ async fn the_ledger_is_ordered_and_holds_no_secret() {
             Event::Request(request) => format!("request {:?}", request.operation),
             Event::Answer { request, answer } => format!("answer {request} {}", answer.status.unwrap()),
             Event::Effect(effect) => format!("effect {:?} {}", effect.kind, effect.request.unwrap()),
+            Event::JobStarted { request, .. } => format!("job of {request}"),
             Event::JobEnded { status, .. } => format!("job {status}"),
         })
         .collect();
@@ -235,16 +236,17 @@ async fn the_ledger_is_ordered_and_holds_no_secret() {
         shape,
         [
             "request AddCkUser",
+            "job of 0",
             "answer 0 200",
             "effect Created 0",
             "job successful",
             "request CreateUser",
-            "effect Created 4",
-            "answer 4 200",
+            "effect Created 5",
+            "answer 5 200",
             "request CreateToken",
-            "answer 7 201",
+            "answer 8 201",
             "request ListUsers",
-            "answer 9 200",
+            "answer 10 200",
         ]
     );
     assert!(ledger.entries().iter().zip(0..).all(|(entry, place)| entry.sequence == place));

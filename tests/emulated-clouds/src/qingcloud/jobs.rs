@@ -152,6 +152,7 @@ pub(super) fn run_custom_service(
     };
     world.qingcloud.job_places.insert(id.clone(), world.qingcloud.jobs.len());
     world.qingcloud.jobs.push(job);
+    shared.record(world, Event::JobStarted { job: id.clone(), request: number });
     if let Some(cluster) = world.qingcloud.cluster_mut(cluster_id) {
         cluster.running += 1;
     }
