@@ -143,7 +143,7 @@ impl Acting {
             loop {
                 tries += 1;
                 match self.scope.context.kube.apply_user_status(&self.user, &status).await {
-                    // The status is ours alone, so what it says is still true of the newer object.
+                    // Somebody wrote something else; what status says is still true of the newer object.
                     Err(KubeError::Conflict) if tries < STATUS_TRIES => self.read_again().await?,
                     written => break self.wrote(written, "writing status")?,
                 }
@@ -310,11 +310,16 @@ impl Acting {
         }
     }
 
-    /// Reads the object as it is now; another object of the same name ends the pass.
+    /// Reads the object as it is now. Another object of the same name ends the pass, and so does a status that somebody
+    /// else wrote: another leader knows more than a process that was stopped and woken late.
     async fn read_again(&mut self) -> Result<(), Interrupted> {
         let now = self.scope.context.kube.get_user(&self.desired.namespace, &self.desired.name).await;
         match now {
             Ok(user) if user.uid().as_deref() == Some(self.desired.uid.as_str()) => {
+                let written = user.status.as_ref().is_some_and(|status| status.uid.is_some());
+                if written && user.status != self.user.status {
+                    return Err(Interrupted::Stale);
+                }
                 self.user = Arc::new(user);
                 Ok(())
             }

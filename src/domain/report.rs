@@ -97,6 +97,10 @@ pub fn report(
                 status.password = Some(applied_password(secret, fingerprint, key_id, now));
             }
         }
+        AccountChange::PasswordUnknown(access) => {
+            (status.applied, status.password) = (Some(AppliedAccess::from(access.clone())), None);
+            status.conditions = conditions::with_login(&status.conditions, None, desired.generation, now);
+        }
         AccountChange::SamePassword(secret, fingerprint) => {
             let noted = applied_password(secret, fingerprint, key_id, now);
             let before = status.password.take();

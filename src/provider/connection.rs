@@ -87,6 +87,8 @@ pub struct Connection {
     /// Since when the cloud has called the instance busy, and until when that is believed.
     busy: Mutex<Option<(Timestamp, Timestamp)>>,
     job_poll_interval: Duration,
+    /// How far a list may lag behind our own calls.
+    list_lag: Duration,
 }
 
 /// What a read of the instance showed, and for which moment it speaks.
@@ -118,7 +120,15 @@ impl Connection {
             changes: Mutex::default(),
             busy: Mutex::default(),
             job_poll_interval,
+            list_lag: LIST_LAG,
         }
+    }
+
+    /// With lists that are believed sooner: nothing is in doubt longer than a job may take.
+    #[must_use]
+    pub fn with_list_lag_at_most(mut self, longest: Duration) -> Self {
+        self.list_lag = self.list_lag.min(longest);
+        self
     }
 
     /// Reads the instance, or hands out a reading asked at or after `asked_from`.
@@ -145,7 +155,7 @@ impl Connection {
         let reading = Arc::new(Reading { asked_at: now, instance });
         *last = Some(reading.clone());
         drop(last);
-        self.changes().retain(|_, (at, _)| *at + LIST_LAG > now);
+        self.changes().retain(|_, (at, _)| *at + self.list_lag > now);
         Ok(reading)
     }
 
@@ -171,7 +181,7 @@ impl Connection {
 
     fn seen_in(&self, reading: &Reading, username: &Username) -> AccountSeen {
         let overlaid = match self.changes().get(username) {
-            Some((at, account)) if *at + LIST_LAG >= reading.asked_at => Some(account.clone()),
+            Some((at, account)) if *at + self.list_lag >= reading.asked_at => Some(account.clone()),
             _ => None,
         };
         let listed = || {

@@ -155,7 +155,8 @@ impl Fleet {
         let deletes = self.deletes.get_or_make(key.clone(), || Ok(DeleteLimit::new(self.settings.max_deletes)))?;
         self.connections.get_or_make((credential.digest.clone(), target.clone()), || {
             let poll_interval = self.settings.job_poll_interval;
-            Ok(Connection::new(provider, key.clone(), credential, (queue, deletes), cloud, poll_interval))
+            let connection = Connection::new(provider, key.clone(), credential, (queue, deletes), cloud, poll_interval);
+            Ok(connection.with_list_lag_at_most(self.settings.job_timeout))
         })
     }
 

@@ -47,6 +47,7 @@ pub(super) fn open<'a>(situation: &Situation<'a>, intent: &'a Intent, facts: &'a
     let (announced, call) = match situation.attempt(OperationKind::SetPassword) {
         Attempt::Announced(intent) => (intent, &situation.seen.call),
         Attempt::NotApplied(intent) if situation.seen.call.is_some() => (intent, &situation.seen.call),
+        Attempt::Unknown(intent) => return situation.late_effect(intent),
         _ => return None,
     };
     Some(call.as_ref().map_or(Step::Call(CallKind::SetPassword), |call| after(situation, announced, call)))

@@ -112,21 +112,20 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// A list is believed at once only where it shows what the call was for; before any other call the account was
-    /// there anyway, and what a list does not show may be young. For all else the cloud's lag has to pass.
+    /// A list is believed at once only where it shows the account that was to be created; before any other call it was
+    /// there anyway, perhaps with this very access a moment ago. For all else the cloud's lag has to pass.
     fn resolve_by_list(&self, intent: &Intent) -> Resolution<'a> {
         let settled_at = self.sent_at(intent) + LIST_LAG.min(self.settings().job_timeout);
         let asked_from = if self.now() < settled_at { self.sent_at(intent) } else { settled_at };
+        // Only the process that saw the name free knows what it removed itself just before.
+        let heard = self.moment.started_at <= intent.written_at;
         match &self.seen.account {
             None => Resolution::Pending(Step::ReadAccount(asked_from)),
             Some(Err(delay)) => {
                 Resolution::Pending(self.in_doubt(intent, Some(delay), self.retry_at(false, None)).step())
             }
             Some(Ok(seen)) => match &seen.account {
-                Some(account) if intent.kind == OperationKind::Create => Resolution::Present(account),
-                Some(account) if intent.kind == OperationKind::SetAccess && account.access == intent.access => {
-                    Resolution::Present(account)
-                }
+                Some(account) if intent.kind == OperationKind::Create && heard => Resolution::Present(account),
                 _ if seen.asked_at < settled_at && !seeded(Bug::YoungListBelieved) => {
                     Resolution::Pending(self.in_doubt(intent, None, settled_at).step())
                 }

@@ -190,7 +190,11 @@ impl<'a> Situation<'a> {
     /// The cloud refused for certain: the same attempt may be made again, or where people must act, a new one.
     pub(super) fn refused_call(&self, intent: &Intent, error: &CloudError) -> Step {
         let verdict = self.fail(error);
-        let (state, finished_at) = if is_stalled(verdict.reason) {
+        // While status owns nothing, a change that has not ended is the proof that the account is ours.
+        let proves = !intent.adopting
+            && matches!(intent.kind, OperationKind::SetPassword | OperationKind::SetAccess)
+            && self.seen.record.applied.is_none();
+        let (state, finished_at) = if is_stalled(verdict.reason) && !proves {
             (OperationState::Failed, Some(self.now()))
         } else {
             (OperationState::Pending, None)

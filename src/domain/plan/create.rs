@@ -10,7 +10,7 @@ use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::Reason,
-        user::{OperationKind, OperationState},
+        user::{OperationKind, OperationPhase, OperationState},
     },
     domain::{
         journal::Intent,
@@ -25,7 +25,7 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
         Ok(facts) => facts,
         Err(step) => return step,
     };
-    if let Some(step) = situation.put_back_in_flight(facts) {
+    if let Some(step) = situation.put_back_in_flight() {
         return step;
     }
     let attempt = situation.attempt(OperationKind::Create);
@@ -195,9 +195,11 @@ impl<'a> Situation<'a> {
     pub(super) fn confirmed(&self, intent: &Intent, job: Option<JobId>, access: Access) -> Step {
         let mut verdict = Verdict::new(Reason::AccountReady, "The account is as the manifest says.")
             .with_operation(self.operation(intent, OperationState::Succeeded, Some(self.now())), job);
-        let password = intent.secret.clone().zip(intent.fingerprint.clone());
         let due = self.still_due(intent, &access);
-        verdict.account = AccountChange::Confirmed(access, password);
+        verdict.account = match intent.secret.clone().zip(intent.fingerprint.clone()) {
+            Some(password) => AccountChange::Confirmed(access, Some(password)),
+            None => AccountChange::PasswordUnknown(access),
+        };
         self.ready_or_due(verdict, due)
     }
 
@@ -228,18 +230,23 @@ impl<'a> Situation<'a> {
         if self.may_replace() { recreate::begin(self, facts, !self.owned()) } else { step }
     }
 
-    /// An operation that status says is at work, while its intent is gone from the object: put back, so that the next
-    /// crash finds it.
-    fn put_back_in_flight(&self, facts: &InstanceFacts) -> Option<Step> {
-        let operation = self.seen.record.operation.as_ref()?;
-        let at_work = operation.state == OperationState::Running && self.seen.record.job_id.is_some();
-        let removed = operation.kind == OperationKind::Recreate && operation.phase.is_some();
-        let ended = operation.state == OperationState::Succeeded && self.seen.record.applied.is_none() && !removed;
-        if self.seen.intent.is_some() || !(at_work || removed) || ended {
-            return None;
+    /// An operation that status says has not ended, while its intent is gone from the object: put back, so that nothing
+    /// begins beside it and the next crash finds it.
+    pub(super) fn put_back_in_flight(&self) -> Option<Step> {
+        if let Some(intent) = self.seen.intent.as_ref().filter(|_| !self.seen.finalizer) {
+            // Without the finalizer the object could go before anybody knows whether there is an account.
+            let open = matches!(self.attempt(intent.kind), Attempt::Running(..) | Attempt::Unknown(_));
+            return open.then(|| Step::WriteIntent(Box::new(intent.clone())));
         }
-        self.restored(facts.provider.rules().access(&self.desired.access).ok())
-            .map(|it| Step::WriteIntent(Box::new(it)))
+        let operation = self.seen.record.operation.as_ref().filter(|_| self.seen.intent.is_none())?;
+        let open = match (operation.state, operation.phase) {
+            (OperationState::Running, _) => self.seen.record.job_id.is_some(),
+            (OperationState::Unknown, _)
+            | (_, Some(OperationPhase::Removed))
+            | (OperationState::Failed, Some(OperationPhase::Adding)) => true,
+            _ => false,
+        };
+        self.restored().filter(|_| open).map(|it| Step::WriteIntent(Box::new(it)))
     }
 }
 

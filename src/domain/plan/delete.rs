@@ -37,9 +37,11 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
 
 /// `expiresAt` has passed: the account goes as it does with its object, but the object stays.
 pub(super) fn expired(situation: &Situation<'_>) -> Step {
+    if let Some(step) = situation.put_back_in_flight() {
+        return step;
+    }
     let create = situation.attempt(OperationKind::Create);
     let may_exist = situation.owned()
-        || !matches!(situation.attempt(OperationKind::Delete), Attempt::None | Attempt::Refused)
         || !certainly_without_account(&create)
         || situation.seen.intent.as_ref().is_some_and(|it| it.adopting && it.phase.is_some());
     match (may_exist, situation.seen.finalizer) {
@@ -61,9 +63,15 @@ impl<'a> Situation<'a> {
         if let InstanceSeen::Present(InstanceFacts { gone: true, .. }) = &self.seen.instance {
             return self.left(Release::NothingLeft);
         }
+        if let Some(step) = self.put_back_in_flight() {
+            return step;
+        }
         let owned = self.owned();
         if self.desired.retain && !seeded(Bug::RetainIgnored) && self.desired.deleted_at.is_some() {
             return self.retain(owned);
+        }
+        if let Some(step) = self.change_may_follow() {
+            return step;
         }
         match &self.seen.intent {
             Some(intent) if intent.kind == OperationKind::Delete => match self.attempt(OperationKind::Delete) {
@@ -76,6 +84,15 @@ impl<'a> Situation<'a> {
             // Nothing that an adoption has not finished is ours.
             Some(intent) if intent.adopting => self.left(Release::NothingLeft),
             _ => self.undecided(self.attempt(OperationKind::Create)),
+        }
+    }
+
+    /// A change whose answer was lost would hit whoever gets the name next.
+    fn change_may_follow(&self) -> Option<Step> {
+        let changes = |it: &&Intent| matches!(it.kind, OperationKind::SetPassword | OperationKind::SetAccess);
+        match self.attempt(self.seen.intent.as_ref().filter(changes)?.kind) {
+            Attempt::Unknown(intent) => self.late_effect(intent),
+            _ => None,
         }
     }
 

@@ -201,6 +201,8 @@ pub enum AccountChange {
     Keep,
     /// The account is ours and has this access, and this password where one was set.
     Confirmed(Access, Option<(SecretVersion, Fingerprint)>),
+    /// The account is ours and has this access; which password it has nobody knows.
+    PasswordUnknown(Access),
     /// The password in force is the one at this version of the Secret.
     SamePassword(SecretVersion, Fingerprint),
     /// The account is gone, or is not ours any more.
@@ -367,7 +369,8 @@ impl<'a> Situation<'a> {
         let succeeded = on_record == Some(OperationState::Succeeded);
         match intent.kind {
             OperationKind::Create => applied && succeeded,
-            OperationKind::Delete => applied,
+            // Announced only for an account of ours, whether or not status ever said so.
+            OperationKind::Delete => applied || !succeeded,
             OperationKind::Recreate if intent.adopting => applied && succeeded,
             OperationKind::SetPassword if intent.adopting => applied || succeeded,
             // Where such a call is over and nothing is applied, the account was seen gone since.

@@ -221,40 +221,49 @@ impl<'a> Situation<'a> {
                 Some(call) => self.after_addition(intent, call),
             },
             Attempt::NotApplied(intent) => match &self.seen.call {
-                None => self.add_again(Some(intent), facts),
+                None => self.addition(intent, intent.removal_failed, Some(intent), facts),
                 Some(call) => self.after_addition(intent, call),
             },
-            Attempt::Refused => self.add_again(None, facts),
+            Attempt::Refused => return self.add_again(facts),
             Attempt::Running(..) | Attempt::Unknown(_) if !facts.connected => self.not_connected(facts),
             Attempt::Running(intent, job) => match self.follow(intent, &job, Reason::Recreating) {
                 Err(step) => self.or_exit(step, intent, facts),
                 Ok(state) => self.addition_ended(intent, job, state),
             },
+            Attempt::JobFailed(intent, ..) if self.left_as_it_was(intent) => return None,
             Attempt::JobFailed(intent, job, failed) => {
                 let retry_at = failed.finished_at.as_ref().map_or(self.now(), |time| time.0) + self.addition_pause();
                 if self.now() >= retry_at || self.wish_changed_since(intent) {
-                    self.add_again(None, facts)
-                } else {
-                    self.addition_failed(intent, &job, None)
+                    return self.add_again(facts);
                 }
+                self.addition_failed(intent, &job, None)
             }
             Attempt::Unknown(intent) => match self.resolve(intent, facts) {
                 Resolution::Pending(step) => self.or_exit(step, intent, facts),
                 Resolution::Job(job, state) => self.addition_ended(intent, job, state),
                 Resolution::Present(account) => self.confirmed(intent, None, account.access.clone()),
-                Resolution::NoJob | Resolution::Absent => self.add_again(None, facts),
+                Resolution::NoJob | Resolution::Absent => return self.add_again(facts),
             },
         };
         Some(step)
     }
 
-    fn add_again(&self, reuse: Option<&Intent>, facts: &InstanceFacts) -> Step {
-        let Some(before) = self.seen.intent.as_ref() else { return self.checked(None, facts) };
-        // Where the old account may still be there, adding alone never ends. An adoption deletes once and no more.
-        if reuse.is_none() && before.removal_failed && !before.adopting {
-            return begin(self, facts, false);
+    /// Where the old account may still be there, adding alone never ends: the whole begins anew. An adoption deletes once
+    /// and no more. `None`: nothing is to be done again.
+    fn add_again(&self, facts: &InstanceFacts) -> Option<Step> {
+        let before = self.seen.intent.as_ref()?;
+        if self.left_as_it_was(before) {
+            return None;
         }
-        self.addition(before, before.removal_failed, reuse, facts)
+        if before.removal_failed && !before.adopting {
+            return Some(begin(self, facts, false));
+        }
+        Some(self.addition(before, before.removal_failed, None, facts))
+    }
+
+    /// Both calls of the re-creation failed, and it is not wished any more.
+    fn left_as_it_was(&self, intent: &Intent) -> bool {
+        intent.removal_failed && !intent.adopting && !self.desired.recreate
     }
 
     fn after_addition(&self, intent: &Intent, call: &CallSeen) -> Step {

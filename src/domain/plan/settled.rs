@@ -1,5 +1,7 @@
 //! An account that is ours: follow what is under way, then compare it with the manifest and mend the first difference.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{
@@ -13,7 +15,7 @@ use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::Reason,
-        user::{OperationKind, OperationState},
+        user::{OperationKind, OperationPhase, OperationState},
     },
     domain::{
         journal::{Intent, SecretVersion},
@@ -60,17 +62,22 @@ impl<'a> Situation<'a> {
         if self.seen.finalizer && self.seen.intent.is_some() {
             return None;
         }
-        match self.seen.intent.clone().or_else(|| self.restored(None)) {
+        match self.seen.intent.clone().or_else(|| self.restored()) {
             Some(intent) => Some(Step::WriteIntent(Box::new(intent))),
             None => (!self.seen.finalizer).then_some(Step::RestoreFinalizer),
         }
     }
 
-    /// The intent of the operation on record, for an object that has lost it. `access`: where status tells none.
-    pub(super) fn restored(&self, access: Option<Access>) -> Option<Intent> {
+    /// The intent of the operation on record, for an object that has lost it. Status tells what is in force, so what a
+    /// call that has not succeeded was sent with is lost with its intent.
+    pub(super) fn restored(&self) -> Option<Intent> {
         let record = &self.seen.record;
         let operation = record.operation.as_ref()?;
-        let password = record.password.as_ref().filter(|it| it.key_id == self.moment.key_id);
+        let succeeded =
+            operation.state == OperationState::Succeeded && operation.phase != Some(OperationPhase::Removed);
+        let password = record.password.as_ref().filter(|it| succeeded && it.key_id == self.moment.key_id);
+        // These begin only with an account that is ours, on record, or to become so.
+        let replaces = matches!(operation.kind, OperationKind::Recreate | OperationKind::SetPassword);
         Some(Intent {
             uid: self.desired.uid.clone(),
             instance_key: record.instance_key.clone()?,
@@ -79,11 +86,12 @@ impl<'a> Situation<'a> {
             phase: operation.phase,
             attempt: operation.id.clone(),
             attempts: u32::try_from(operation.attempts).unwrap_or(1),
-            written_at: operation.started_at.0,
+            written_at: if succeeded { operation.started_at.0 } else { operation.started_at.0 + A_SECOND },
             absent_at: None,
-            adopting: false,
-            removal_failed: false,
-            access: record.applied.clone().or(access).unwrap_or_default(),
+            adopting: replaces && record.applied.is_none(),
+            // Whether it failed is lost too; deleting what is gone does no harm.
+            removal_failed: operation.phase == Some(OperationPhase::Adding) && record.applied.is_some(),
+            access: record.applied.clone().filter(|_| succeeded).unwrap_or_default(),
             fingerprint: password.map(|it| it.fingerprint.clone()),
             secret: password.map(|it| it.secret.clone()),
             key_id: self.moment.key_id.clone(),
@@ -137,7 +145,9 @@ impl<'a> Situation<'a> {
                 wait.then(|| self.change_failed(intent, &job, None))
             }
             // No list shows a password: it is sent again.
-            Attempt::Unknown(intent) if intent.kind == OperationKind::SetPassword && !jobs(facts) => None,
+            Attempt::Unknown(intent) if intent.kind == OperationKind::SetPassword && !jobs(facts) => {
+                self.late_effect(intent)
+            }
             Attempt::Unknown(_) if !facts.connected => Some(self.not_connected(facts)),
             Attempt::Unknown(intent) => match self.resolve(intent, facts) {
                 Resolution::Pending(step) => Some(step),
@@ -185,6 +195,12 @@ impl<'a> Situation<'a> {
         self.ready_or_due(verdict, due)
     }
 
+    /// A call whose answer was lost may still take effect, and would undo what is done after it: time to let it pass.
+    pub(super) fn late_effect(&self, intent: &Intent) -> Option<Step> {
+        let over = self.sent_at(intent) + LIST_LAG.min(self.settings().job_timeout);
+        (self.now() < over).then(|| self.in_doubt(intent, None, over).step())
+    }
+
     /// Ends the pass of an account that was just confirmed, or where more is due leads to the next.
     pub(super) fn ready_or_due(&self, mut verdict: Verdict, due: Option<Reason>) -> Step {
         let Some(reason) = due else { return self.ready(verdict) };
@@ -197,20 +213,26 @@ impl<'a> Situation<'a> {
     /// wishes.
     pub(super) fn still_due(&self, intent: &Intent, in_force: &Access) -> Option<Reason> {
         let InstanceSeen::Present(facts) = &self.seen.instance else { return None };
-        if facts.provider.rules().access(&self.desired.access).is_ok_and(|access| access != *in_force) {
+        if facts.provider.rules().access(&self.desired.access).is_ok_and(|wanted| wanted != *in_force) {
             return Some(Reason::UpdatingAccess);
         }
-        let sent = intent.secret.as_ref()?;
-        // A change of access leaves the password as it is on record.
-        let known = self.seen.record.password.as_ref().filter(|_| intent.kind == OperationKind::SetAccess);
-        let noted = known.map_or(sent, |it| &it.secret);
-        let moved = match &self.seen.secret {
-            SecretSeen::Present { uid, resource_version } => {
-                noted.uid != *uid || noted.resource_version != *resource_version
-            }
-            SecretSeen::Missing => false,
+        let noted = self.seen.record.password.as_ref().filter(|_| intent.kind == OperationKind::SetAccess);
+        let known = match noted {
+            Some(noted) if noted.key_id != self.moment.key_id => None,
+            Some(noted) => Some(&noted.secret),
+            None => intent.secret.as_ref(),
         };
-        (moved || noted.revision != self.desired.password.revision).then_some(Reason::UpdatingPassword)
+        let source = &self.desired.password;
+        let same_password = known.is_some_and(|known| {
+            let same_version = match &self.seen.secret {
+                SecretSeen::Present { uid, resource_version } => {
+                    known.uid == *uid && known.resource_version == *resource_version
+                }
+                SecretSeen::Missing => true,
+            };
+            same_version && known.name == source.secret && known.revision == source.revision
+        });
+        (!same_password).then_some(Reason::UpdatingPassword)
     }
 
     fn change_failed(&self, intent: &Intent, job: &JobId, why: Option<&str>) -> Step {
@@ -287,23 +309,38 @@ impl<'a> Situation<'a> {
         let forced = self.desired.requested.is_some() && self.desired.requested != self.seen.record.last_handled;
         // Before that, a list may not show what our own last call did.
         let settled_at = self.changed_at().map(|at| at + LIST_LAG.min(self.settings().job_timeout));
+        // With status wiped, the journal of a change that may not have been made says nothing of the access in force.
+        let untold = self.seen.record.applied.is_none()
+            && self.seen.intent.as_ref().is_some_and(|it| it.kind == OperationKind::SetAccess)
+            && !matches!(self.attempt(OperationKind::SetAccess), Attempt::None);
         let listed = match &self.seen.account {
             Some(Ok(seen)) => Some(seen),
+            Some(Err(delay)) if untold => {
+                let message = "Waiting to list the instance's accounts.";
+                return Err(self.delayed(delay, Reason::UpdatingAccess, message).step());
+            }
             Some(Err(Delay::NotBefore(at))) => return Ok(Looked::NotBefore(*at)),
             Some(Err(Delay::Failed(_))) => return Ok(Looked::Failed),
             None if forced => return Err(Step::ReadAccount(self.now())),
-            None if self.seen.record.applied.is_none() => return Err(Step::ReadAccount(self.now() - LIST_FRESH)),
+            None if self.seen.record.applied.is_none() => {
+                let fresh = self.now() - LIST_FRESH;
+                let asked_from = settled_at.filter(|at| *at <= self.now()).map_or(fresh, |at| at.max(fresh));
+                return Err(Step::ReadAccount(asked_from));
+            }
             None => self.seen.listed.as_ref(),
         };
+        let unbelieved = listed.is_none_or(|seen| settled_at.is_some_and(|at| seen.asked_at < at));
+        if let (true, true, Some(at)) = (unbelieved, untold, settled_at) {
+            let message = "Waiting for a list that is newer than the last change.";
+            return Err(Verdict::new(Reason::UpdatingAccess, message).at(at.max(self.now())).step());
+        }
         let Some(seen) = listed else { return Ok(Looked::Access(self.noted_access())) };
         let access = seen.account.as_ref().map(|it| &it.access);
         Ok(match (settled_at.filter(|at| seen.asked_at < *at), access) {
             (None, Some(access)) => Looked::Access(access.clone()),
             (None, None) => Looked::Missing,
-            // Too young to be believed: where it shows something else, a look that was asked for comes back.
-            (Some(at), access) if self.seen.account.is_some() && access != Some(&self.noted_access()) => {
-                Looked::NotBefore(at)
-            }
+            // Too young to answer a look that was asked for, which comes back.
+            (Some(at), _) if forced => Looked::NotBefore(at),
             (Some(_), _) => Looked::Access(self.noted_access()),
         })
     }
@@ -322,7 +359,9 @@ impl<'a> Situation<'a> {
         if !in_place {
             return self.recreate(facts, "the access (spec.allowedHosts, spec.databases, spec.permission)");
         }
-        let known = self.known_password().map(|it| (it.secret, it.fingerprint));
+        // A fingerprint of another key would pass for one of this.
+        let known = self.known_password().filter(|it| it.key_id == self.moment.key_id);
+        let known = known.map(|it| (it.secret, it.fingerprint));
         let draft = Draft::new(OperationKind::SetAccess, wanted.clone(), known);
         self.change(facts, CallKind::SetAccess, draft)
     }
@@ -494,6 +533,9 @@ enum Looked {
     /// The cloud did not say.
     Failed,
 }
+
+/// Status keeps whole seconds, and nothing may be concluded from what was seen before a call was made.
+const A_SECOND: Duration = Duration::from_secs(1);
 
 /// The message of a user that is settled.
 const ACCOUNT_READY: &str = "The account is as the manifest says.";

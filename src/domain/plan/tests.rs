@@ -1,7 +1,9 @@
 //! What the plan must do: situation by situation, and as properties of whole lives in a small simulated world.
 
+mod adopt;
 mod create;
 mod delete;
+mod expiry;
 mod fixture;
 mod lives;
 mod ready;

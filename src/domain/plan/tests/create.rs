@@ -193,7 +193,34 @@ fn lost_create_is_ours_when_the_list_shows_it_with_the_access_that_the_list_show
         .with_operation(case.operation(OperationState::Succeeded, Some(100)), None)
         .at(at(100));
     expected.account = AccountChange::Confirmed(listed, Some((version("1"), Fingerprint::new("f"))));
-    assert_eq!(case.verdict(), expected);
+    assert_eq!(case.verdict(), expected, "and the access is mended next");
+}
+
+#[test]
+fn process_that_did_not_make_the_call_believes_no_list_that_may_show_an_account_it_removed_before() {
+    let case = Case::on(HuaweiCloud).announced(OperationKind::Create, 95).with(|it| it.started_at = at(97));
+    let seen = case.listed(99, Some(account(access(HuaweiCloud))));
+    assert_eq!(seen.verdict(), in_doubt(&seen).retry(at(110)));
+    assert_eq!(seen.at(111).listed(110, Some(account(access(HuaweiCloud)))).verdict().reason, Reason::AccountReady);
+}
+
+#[test]
+fn secret_that_changed_while_the_create_was_at_work_is_followed_by_another_pass() {
+    let case = Case::on(QingCloud).announced(OperationKind::Create, 50);
+    let case = case.recorded(OperationState::Running, Some("j-1"), None).saw_job("j-1", JobState::Succeeded);
+    let done = case.with(|it| it.seen.secret = secret("2")).verdict();
+    assert_eq!((done.reason, done.recheck), (Reason::UpdatingPassword, Recheck::At(at(100))));
+}
+
+#[test]
+fn create_at_work_whose_intent_was_stripped_is_put_back_and_its_password_called_unknown() {
+    let stripped = Case::on(QingCloud).announced(OperationKind::Create, 50);
+    let stripped = stripped.recorded(OperationState::Running, Some("j-1"), None).with(|it| it.seen.intent = None);
+    let Step::WriteIntent(intent) = stripped.step() else { panic!("{:?}", stripped.step()) };
+    assert_eq!((intent.attempt.as_str(), &intent.fingerprint, &intent.secret), (OLD, &None, &None));
+    let done = stripped.with(|it| it.seen.intent = Some(*intent)).saw_job("j-1", JobState::Succeeded).verdict();
+    assert_eq!(done.account, AccountChange::PasswordUnknown(Access::default()));
+    assert_eq!(done.recheck, Recheck::At(at(100)));
 }
 
 #[test]

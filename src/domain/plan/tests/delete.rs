@@ -258,3 +258,17 @@ fn lost_create_whose_job_record_has_expired_does_not_hold_a_deleted_object_for_e
     let searched = case.with(|it| it.seen.job = Some(Ok(JobSeen::NotFound)));
     assert!(matches!(searched.step(), Step::Release(Release::Orphaned(_))), "{:?}", searched.step());
 }
+
+#[test]
+fn retained_account_whose_deletion_is_in_doubt_is_recorded_though_status_was_wiped() {
+    let case = Case::on(QingCloud).announced(OperationKind::Delete, 50).deleted(40).with(|it| it.desired.retain = true);
+    assert_eq!(case.step(), Step::Release(Release::Retained));
+}
+
+#[test]
+fn deletion_lets_a_lost_change_pass_which_would_hit_whoever_gets_the_name_next() {
+    let case = |written| Case::on(HuaweiCloud).owned().announced(OperationKind::SetPassword, written).deleted(98);
+    let waiting = case(95).verdict();
+    assert_eq!((waiting.reason, waiting.recheck), (Reason::OutcomeUnknown, Recheck::Retry { at: at(110) }));
+    assert_eq!(case(85).step(), Step::TakeTurn(CallKind::Delete));
+}

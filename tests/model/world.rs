@@ -1,0 +1,578 @@
+//! The small world: objects at the API server, a cloud of either kind, the process that serves them, and perhaps another
+//! one that lost its lease in the middle of a pass and does not know it yet.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    rc::Rc,
+    time::Duration,
+};
+
+use clickhouse_user_operator::{
+    api::{
+        conditions::Reason,
+        user::{ClickHouseUserStatus, InstanceKind, OperationKind, OperationState},
+    },
+    domain::{
+        desired::{Desired, PasswordSource},
+        journal::Intent,
+        names::{AttemptId, Fingerprint, InstanceKey, JobId, KeyId, Uid, Username},
+        plan::{Release, Settings, Step},
+        seen::{Record, Seen},
+    },
+    provider::contract::{Access, CallKind, JobState, Permission, ProviderKind, WantedAccess},
+};
+use jiff::Timestamp;
+
+pub const SETTINGS: Settings = Settings {
+    job_poll_interval: Duration::from_secs(3),
+    job_timeout: Duration::from_secs(900),
+    retry_min: Duration::from_secs(1),
+    retry_max: Duration::from_secs(600),
+    orphan_after: Duration::from_secs(3600),
+    connection_secrets: false,
+};
+
+/// How far a list lags behind the cloud; less than what the plan assumes.
+pub const LIST_LAGS: Duration = Duration::from_secs(8);
+
+/// A call whose answer was lost may take effect so much later; with the lag, less than what the plan assumes.
+pub const LATE: Duration = Duration::from_secs(5);
+
+/// How long a job takes.
+pub const JOB_TAKES: Duration = Duration::from_secs(8);
+
+/// The cloud forgets a job after this time.
+const JOB_RECORDS_KEPT: Duration = Duration::from_secs(3600);
+
+/// Who made an account.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    Object(Uid),
+    /// Somebody else; or us, of which no proof is left.
+    Foreign,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    pub owner: Owner,
+    pub password: u8,
+    pub access: Access,
+}
+
+/// What a name stood for, and since when.
+pub type History = Vec<(Timestamp, Option<Account>)>;
+
+/// A change that the cloud has taken on.
+#[derive(Clone, Debug)]
+pub struct Work {
+    pub kind: CallKind,
+    pub name: Username,
+    pub attempt: AttemptId,
+    pub owner: Owner,
+    pub password: u8,
+    pub access: Access,
+    pub due: Timestamp,
+    pub job: JobId,
+    pub state: JobState,
+    pub fails: bool,
+    /// People allowed to take or delete an account that is somebody else's.
+    pub any_owner: bool,
+}
+
+/// The journal at the API server: what it says, and whether its seal is any good.
+#[derive(Clone, Debug)]
+pub struct Annotation {
+    pub intent: Intent,
+    pub key: u8,
+    pub forged: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct User {
+    pub desired: Rc<Desired>,
+    pub gone: bool,
+    /// Moves on with each write to the object.
+    pub version: u32,
+    pub finalizer: bool,
+    pub annotation: Option<Rc<Annotation>>,
+    /// An older annotation that somebody may put back.
+    pub backup: Option<Rc<Annotation>>,
+    pub status: Option<Rc<ClickHouseUserStatus>>,
+    /// Resource version and password; password 0 breaks the cloud's rules.
+    pub secret: Option<(u8, u8)>,
+    pub due: Option<Timestamp>,
+    pub reason: Option<Reason>,
+    pub released: Option<Release>,
+    /// Somebody took the finalizer off by hand.
+    pub cut_loose: bool,
+}
+
+/// What a process keeps in memory.
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub started_at: Timestamp,
+    pub failures: Vec<u32>,
+    pub refused: Vec<Option<AttemptId>>,
+    pub list: Option<(Timestamp, Vec<(Username, Access)>)>,
+    pub own_changes: Vec<(Timestamp, Username, Option<Access>)>,
+}
+
+/// A pass at work.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    pub user: usize,
+    pub desired: Rc<Desired>,
+    pub status: Option<Rc<ClickHouseUserStatus>>,
+    pub version: u32,
+    pub seen: Seen,
+    pub password: Option<u8>,
+    pub began: Timestamp,
+    pub attempt: AttemptId,
+}
+
+/// A process that stopped before a step and lost its lease.
+#[derive(Clone, Debug)]
+pub struct Stopped {
+    pub pass: Pass,
+    pub step: Step,
+    pub process: Process,
+}
+
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct World {
+    pub kind: ProviderKind,
+    pub now: Timestamp,
+    pub users: Vec<User>,
+    /// Each account's history, as far back as a list may look.
+    pub accounts: Vec<(Username, History)>,
+    pub work: Vec<Work>,
+    pub process: Process,
+    pub stopped: Option<Rc<Stopped>>,
+    /// When the instance is listed for drift.
+    pub look: Option<Timestamp>,
+    /// Which operator key is in use.
+    pub key: u8,
+    /// The instance has a login check.
+    pub logins: bool,
+    /// The cloud says "exists" and "does not exist" with a code that means anything.
+    pub vague: bool,
+    /// Proof was destroyed: status, journal, key, or job records that expired.
+    pub evidence_lost: bool,
+    /// Somebody changed the account behind our back: whether it exists or its access.
+    pub tampered: bool,
+    /// Somebody changed its password.
+    pub password_tampered: bool,
+    pub violation: Option<String>,
+    /// Kept only while a way to a violation is told.
+    pub diary: Option<Vec<String>>,
+}
+
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).expect("a small number of seconds")
+}
+
+pub fn instance_key() -> InstanceKey {
+    InstanceKey::new("cloud/place/instance")
+}
+
+pub fn wanted(kind: ProviderKind, variant: u8) -> WantedAccess {
+    match kind {
+        ProviderKind::QingCloud => {
+            WantedAccess { allowed_hosts: Some(vec![format!("10.{variant}.0.0/16")]), ..WantedAccess::default() }
+        }
+        ProviderKind::HuaweiCloud => WantedAccess {
+            databases: Some(vec![format!("reports{variant}")]),
+            permission: Some(Permission::ReadOnly),
+            ..WantedAccess::default()
+        },
+    }
+}
+
+pub fn access(kind: ProviderKind, wanted: &WantedAccess) -> Access {
+    kind.rules().access(wanted).expect("the wishes of this world are legal")
+}
+
+/// A name's place in the order in which objects were made.
+fn desired(kind: ProviderKind, number: i64) -> Desired {
+    Desired {
+        uid: Uid::new(format!("u{number}")),
+        namespace: "team".to_owned(),
+        name: format!("user{number}"),
+        generation: 1,
+        created_at: at(number),
+        deleted_at: None,
+        suspend: false,
+        retain: false,
+        recreate: false,
+        adopt: false,
+        expires_at: None,
+        requested: None,
+        instance_kind: InstanceKind::ClickHouseInstance,
+        instance_name: "instance".to_owned(),
+        username: Username::new("reporting"),
+        access: wanted(kind, 0),
+        password: PasswordSource { secret: "password".to_owned(), key: "password".to_owned(), revision: None },
+        connection_secret: None,
+    }
+}
+
+impl Process {
+    pub fn new(started_at: Timestamp, users: usize) -> Self {
+        Self { started_at, failures: vec![0; users], refused: vec![None; users], list: None, own_changes: Vec::new() }
+    }
+}
+
+impl User {
+    pub fn uid(&self) -> &Uid {
+        &self.desired.uid
+    }
+
+    /// Changes the manifest.
+    pub fn wish(&mut self, change: impl FnOnce(&mut Desired)) {
+        let desired = Rc::make_mut(&mut self.desired);
+        desired.generation += 1;
+        change(desired);
+        self.version += 1;
+    }
+}
+
+impl World {
+    pub fn new(kind: ProviderKind, users: usize) -> Self {
+        let now = at(100);
+        let user = |number| User {
+            desired: Rc::new(desired(kind, number)),
+            gone: false,
+            version: 0,
+            finalizer: false,
+            annotation: None,
+            backup: None,
+            status: None,
+            secret: Some((1, 1)),
+            due: Some(now),
+            reason: None,
+            released: None,
+            cut_loose: false,
+        };
+        Self {
+            kind,
+            now,
+            users: (1..).take(users).map(user).collect(),
+            accounts: Vec::new(),
+            work: Vec::new(),
+            process: Process::new(now, users),
+            stopped: None,
+            look: None,
+            key: 1,
+            logins: false,
+            vague: false,
+            evidence_lost: false,
+            tampered: false,
+            password_tampered: false,
+            violation: None,
+            diary: None,
+        }
+    }
+
+    pub fn can_list(&self) -> bool {
+        self.kind.rules().capabilities().list
+    }
+
+    pub fn key_id(&self) -> KeyId {
+        KeyId::new(format!("key{}", self.key))
+    }
+
+    pub fn fingerprint(&self, name: &Username, password: u8) -> Fingerprint {
+        Fingerprint::new(format!("{}-{name}-{password}", self.key))
+    }
+
+    pub fn violate(&mut self, what: impl Into<String>) {
+        self.violation.get_or_insert(what.into());
+    }
+
+    pub fn note(&mut self, what: impl FnOnce(&Self) -> String) {
+        if let Some(mut diary) = self.diary.take() {
+            diary.push(format!("{:>9.2} {}", self.now.duration_since(at(0)).as_secs_f64(), what(self)));
+            self.diary = Some(diary);
+        }
+    }
+
+    /// The intent on an object, as the process reads it.
+    pub fn intent(&self, user: usize) -> Option<&Intent> {
+        let user = &self.users[user];
+        let annotation = user.annotation.as_ref()?;
+        opens(annotation, user.uid(), self.key).then_some(&annotation.intent)
+    }
+
+    /// The account as it is.
+    pub fn account(&self, name: &Username) -> Option<&Account> {
+        self.accounts.iter().find(|it| it.0 == *name).and_then(|(_, history)| history.last()?.1.as_ref())
+    }
+
+    pub fn put_account(&mut self, name: &Username, since: Timestamp, account: Option<Account>) {
+        let place = self.accounts.iter().position(|it| it.0 == *name).unwrap_or_else(|| {
+            self.accounts.push((name.clone(), Vec::new()));
+            self.accounts.len() - 1
+        });
+        self.accounts[place].1.push((since, account));
+    }
+
+    /// What a list shows that is asked now.
+    pub fn listing(&self) -> Vec<(Username, Access)> {
+        let shown = self.now - LIST_LAGS;
+        let then = |history: &[(Timestamp, Option<Account>)]| {
+            history.iter().rev().find(|(since, _)| *since <= shown).and_then(|(_, account)| account.clone())
+        };
+        self.accounts.iter().filter_map(|(name, history)| Some((name.clone(), then(history)?.access))).collect()
+    }
+
+    /// Time goes on, at least a little, and what the cloud has taken on happens.
+    pub fn wait(&mut self, until: Timestamp) {
+        self.now = until.max(self.now + Duration::from_millis(10));
+        self.let_work_happen();
+        self.forget();
+    }
+
+    pub fn let_work_happen(&mut self) {
+        loop {
+            let now = self.now;
+            let due = |it: &&mut Work| it.state == JobState::Running && it.due <= now;
+            let Some(work) = self.work.iter_mut().filter(due).min_by_key(|it| it.due) else { return };
+            work.state = JobState::Failed(None);
+            let work = work.clone();
+            self.note(|_| format!("the cloud gets to {:?} of {:?}", work.kind, work.owner));
+            if work.fails {
+                continue;
+            }
+            if let Some(account) = self.effect(&work) {
+                self.put_account(&work.name, work.due, account);
+                let done = self.work.iter_mut().find(|it| it.attempt == work.attempt && it.due == work.due);
+                done.expect("the work that was done").state = JobState::Succeeded;
+            }
+        }
+    }
+
+    /// What becomes of the account; `None`: the cloud refuses. Losses and hijacks are found here.
+    #[expect(clippy::option_option, reason = "whether there is an effect, and whether an account is there after it")]
+    fn effect(&mut self, work: &Work) -> Option<Option<Account>> {
+        let account = self.account(&work.name).cloned();
+        let ours = |world: &mut Self, account: &Account, what: &str| {
+            if account.owner != work.owner && !work.any_owner {
+                world.violate(format!("I2: {what} of an account that is not the object's"));
+            }
+        };
+        match (work.kind, account) {
+            (CallKind::Create, None) => {
+                Some(Some(Account { owner: work.owner.clone(), password: work.password, access: work.access.clone() }))
+            }
+            (CallKind::Create, Some(_)) | (_, None) => None,
+            (CallKind::Delete, Some(account)) => {
+                ours(self, &account, "deletion");
+                Some(None)
+            }
+            (CallKind::SetPassword, Some(account)) => {
+                ours(self, &account, "password");
+                Some(Some(Account { password: work.password, ..account }))
+            }
+            (CallKind::SetAccess, Some(account)) => {
+                ours(self, &account, "access");
+                Some(Some(Account { access: work.access.clone(), ..account }))
+            }
+        }
+    }
+
+    /// What nobody can ask about any more makes no two states different.
+    fn forget(&mut self) {
+        let (now, shown) = (self.now, self.now - LIST_LAGS);
+        for (_, history) in &mut self.accounts {
+            let last = history.iter().rposition(|(since, _)| *since <= shown).unwrap_or(0);
+            history.drain(..last);
+        }
+        let asked_for: Vec<AttemptId> = (0..self.users.len()).flat_map(|it| self.attempts_of(it)).collect();
+        self.work.retain(|it| {
+            it.state == JobState::Running || asked_for.contains(&it.attempt) && now < it.due + JOB_RECORDS_KEPT
+        });
+        self.process.own_changes.retain(|(at, ..)| now < *at + Duration::from_secs(40));
+        if self.process.list.as_ref().is_some_and(|(asked_at, _)| *asked_at + Duration::from_secs(900) < now) {
+            self.process.list = None;
+        }
+    }
+
+    fn attempts_of(&self, user: usize) -> Vec<AttemptId> {
+        let user = &self.users[user];
+        let annotations = user.annotation.iter().chain(&user.backup).map(|it| it.intent.attempt.clone());
+        let operation = user.status.iter().filter_map(|it| it.operation.as_ref()).map(|it| it.id.clone());
+        annotations.chain(operation).collect()
+    }
+
+    /// The lowest number that no record mentions: attempts and jobs that play the same part in two states are then the
+    /// same there.
+    pub fn unused(&self, letter: char) -> String {
+        let mut used: Vec<String> =
+            (0..self.users.len()).flat_map(|it| self.attempts_of(it)).map(|it| text(&it)).collect();
+        used.extend(self.work.iter().flat_map(|it| [text(&it.attempt), it.job.as_str().to_owned()]));
+        used.extend(self.process.refused.iter().flatten().map(text));
+        used.extend(self.users.iter().filter_map(|it| Some(it.status.as_ref()?.job_id.as_ref()?.as_str().to_owned())));
+        if let Some(stopped) = &self.stopped {
+            used.push(text(&stopped.pass.attempt));
+            used.extend(stopped.pass.seen.intent.iter().map(|it| text(&it.attempt)));
+            used.extend(stopped.pass.seen.record.operation.iter().map(|it| text(&it.id)));
+        }
+        (0..=used.len())
+            .map(|it| format!("{letter}{it}"))
+            .find(|it| !used.contains(it))
+            .expect("more numbers than records")
+    }
+
+    /// Another user holds the account or goes before this one (architecture, "Claims").
+    pub fn rival(&self, user: usize) -> Option<usize> {
+        let me = &self.users[user];
+        (0..self.users.len()).find(|&it| {
+            let other = &self.users[it];
+            let same = it != user && !other.gone && other.desired.username == me.desired.username;
+            let ready = other.desired.deleted_at.is_none() && !other.desired.suspend && other.secret.is_some();
+            same && (other.finalizer || !me.finalizer && ready && other.desired.created_at < me.desired.created_at)
+        })
+    }
+
+    /// Whoever waits for another user looks again.
+    pub fn wake_rivals(&mut self) {
+        for user in &mut self.users {
+            if user.reason == Some(Reason::AccountConflict) {
+                user.due = Some(self.now);
+            }
+        }
+    }
+
+    /// An account of which neither status nor a journal tells any more is somebody else's for all anybody knows.
+    pub fn forget_unproven(&mut self) {
+        self.evidence_lost = true;
+        for user in 0..self.users.len() {
+            let it = &self.users[user];
+            let owner = Owner::Object(it.uid().clone());
+            let record = Record::of(it.status.as_deref(), it.uid());
+            let applied = record.applied.is_some();
+            let open = record.operation.as_ref().is_some_and(|it| {
+                matches!(it.state, OperationState::Running | OperationState::Unknown)
+                    && it.kind != OperationKind::SetPassword
+            });
+            // That an adoption has succeeded is told by status alone, and a change of password may have been one.
+            if applied || open || self.intent(user).is_some_and(|it| !it.adopting && record.is_not_newer_than(it)) {
+                continue;
+            }
+            for work in self.work.iter_mut().filter(|it| it.owner == owner && it.kind == CallKind::Create) {
+                work.owner = Owner::Foreign;
+            }
+            for work in self.work.iter_mut().filter(|it| it.owner == owner) {
+                work.any_owner = true;
+            }
+            for account in self.accounts.iter_mut().flat_map(|it| &mut it.1).filter_map(|it| it.1.as_mut()) {
+                if account.owner == owner {
+                    account.owner = Owner::Foreign;
+                }
+            }
+        }
+    }
+
+    /// A digest of all that decides what can happen from here, with times as they are seen from now.
+    pub fn digest(&self) -> u64 {
+        let hash = &mut DefaultHasher::new();
+        let now = self.now;
+        for user in &self.users {
+            let it = &*user.desired;
+            (&it.uid, it.deleted_at.map(|it| ago(now, it)), it.suspend, it.retain, it.recreate, it.adopt).hash(hash);
+            (it.expires_at.map(|it| ago(now, it)), &it.access.allowed_hosts, &it.access.databases).hash(hash);
+            (&it.password.revision, user.gone, user.finalizer, user.secret, user.reason, user.cut_loose).hash(hash);
+            (user.due.map(|it| ago(now, it)), user.released.is_some()).hash(hash);
+            for annotation in [&user.annotation, &user.backup] {
+                let annotation = annotation.as_ref().filter(|it| opens(it, user.uid(), self.key));
+                hash_intent(annotation.map(|it| &it.intent), now, hash);
+            }
+            hash_status(user, now, hash);
+        }
+        for (name, history) in &self.accounts {
+            name.hash(hash);
+            for (since, account) in history {
+                ago(now, *since).max(-60).hash(hash);
+                account.as_ref().map(|it| (&it.owner, it.password)).hash(hash);
+                hash_access(account.as_ref().map(|it| &it.access), hash);
+            }
+        }
+        for it in &self.work {
+            (it.kind, &it.name, &it.attempt, &it.owner, it.password, ago(now, it.due), &it.job, it.fails).hash(hash);
+            (it.state == JobState::Running, it.state == JobState::Succeeded).hash(hash);
+            hash_access(Some(&it.access), hash);
+        }
+        self.process.hash_into(now, hash);
+        if let Some(stopped) = &self.stopped {
+            (stopped.step.name(), ago(now, stopped.pass.began), stopped.pass.user, &stopped.pass.attempt).hash(hash);
+            (stopped.pass.version == self.users[stopped.pass.user].version).hash(hash);
+            hash_intent(stopped.pass.seen.intent.as_ref(), now, hash);
+        }
+        (self.look.map(|it| ago(now, it)), self.evidence_lost, self.tampered, self.password_tampered).hash(hash);
+        hash.finish()
+    }
+}
+
+impl Process {
+    fn hash_into(&self, now: Timestamp, hash: &mut DefaultHasher) {
+        (ago(now, self.started_at).max(-120), &self.refused).hash(hash);
+        self.failures.iter().for_each(|it| (*it).min(3).hash(hash));
+        if let Some((asked_at, list)) = &self.list {
+            ago(now, *asked_at).hash(hash);
+            for (name, access) in list {
+                name.hash(hash);
+                hash_access(Some(access), hash);
+            }
+        }
+        for (at, name, access) in &self.own_changes {
+            (ago(now, *at), name).hash(hash);
+            hash_access(access.as_ref(), hash);
+        }
+    }
+}
+
+/// What `journal::open` says; a test holds the two together.
+pub fn opens(annotation: &Annotation, uid: &Uid, key: u8) -> bool {
+    !annotation.forged && annotation.key == key && annotation.intent.uid == *uid
+}
+
+fn text(id: &AttemptId) -> String {
+    id.as_str().to_owned()
+}
+
+/// Seconds from now, coarser the longer ago: nothing in the plan turns on the minute of an hour ago.
+fn ago(now: Timestamp, time: Timestamp) -> i64 {
+    let seconds = time.duration_since(now).as_secs().max(-7300);
+    if seconds < -120 { seconds / 30 * 30 } else { seconds }
+}
+
+fn hash_access(access: Option<&Access>, hash: &mut DefaultHasher) {
+    access.map(|it| (&it.allowed_hosts, &it.databases, it.permission)).hash(hash);
+}
+
+fn hash_intent(intent: Option<&Intent>, now: Timestamp, hash: &mut DefaultHasher) {
+    let Some(it) = intent else { return 0.hash(hash) };
+    (it.kind, it.phase, &it.attempt, it.attempts.min(4), ago(now, it.written_at)).hash(hash);
+    (it.adopting, it.removal_failed, &it.fingerprint, &it.key_id).hash(hash);
+    it.secret.as_ref().map(|it| (&it.resource_version, &it.revision)).hash(hash);
+    hash_access(Some(&it.access), hash);
+}
+
+fn hash_status(user: &User, now: Timestamp, hash: &mut DefaultHasher) {
+    let Some(it) = &user.status else { return 0.hash(hash) };
+    (&it.uid, &it.job_id, user.desired.generation - it.observed_generation.unwrap_or(-1)).hash(hash);
+    if let Some(it) = &it.operation {
+        (&it.id, it.kind, it.phase, it.state, ago(now, it.started_at.0), it.attempts.min(4)).hash(hash);
+        it.finished_at.as_ref().map(|it| ago(now, it.0)).hash(hash);
+    }
+    if let Some(it) = &it.password {
+        (&it.fingerprint, &it.key_id, &it.revision, &it.secret_resource_version).hash(hash);
+    }
+    if let Some(it) = &it.applied {
+        hash_access(Some(&Access::from(it.clone())), hash);
+    }
+    for it in &it.conditions {
+        (&it.type_, &it.status, &it.reason).hash(hash);
+    }
+}
