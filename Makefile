@@ -1,7 +1,7 @@
 # Entrances to the project; each does its work in hack/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-seeded test-vendors fuzz generate lint tools
+.PHONY: help demo build test test-seeded test-vendors fuzz bench generate lint tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test-vendors: ## Run the tests against the vendors' SDKs and Keystone, which it 
 
 fuzz: ## Run each fuzz target for a while (SECONDS=20)
 	@hack/fuzz $(or $(SECONDS),20)
+
+bench: ## Measure the release build beside a bare writer, and write docs/performance.md
+	@hack/bench
 
 generate: ## Write crds/, the chart's CRDs, deploy/install.yaml and docs/reasons.md
 	@hack/generate

@@ -8,6 +8,7 @@ pub mod cluster_instance;
 pub mod conditions;
 pub mod crds;
 pub mod instance;
+pub mod packed;
 pub mod reasons;
 pub mod reference;
 mod rules;

@@ -439,7 +439,8 @@ pub struct AppliedPassword {
     #[schemars(with = "Option<schema::Moment>")]
     pub applied_at: Option<Time>,
 
-    /// When a login with the password last succeeded. Needs a loginCheck on the instance.
+    /// When a login with the password first succeeded, since it was set or last refused. Needs a loginCheck on the
+    /// instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Moment>")]
     pub verified_at: Option<Time>,

@@ -10,7 +10,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +27,7 @@ use super::{
     pace::Pace,
     refusals::Refusals,
     secret_versions::SecretVersions,
+    users::Users,
     waits::Waits,
 };
 use crate::{
@@ -122,8 +122,7 @@ impl Context {
     /// A user as it is now, own writes included.
     pub fn user(&self, name: &Name) -> Option<Arc<ClickHouseUser>> {
         let scope = self.scope_of(&name.0)?;
-        let watched = scope.users.get(&ObjectRef::new(&name.1).within(&name.0))?;
-        Some(scope.written_users.newest(watched))
+        scope.written_users.newest_of(|| scope.users.get(name))
     }
 
     /// An instance object as it is now, own writes included.
@@ -221,7 +220,7 @@ pub struct Scope {
     /// The namespace; `None` for all.
     pub namespace: Option<String>,
     /// Users as the watch shows them.
-    pub users: Store<ClickHouseUser>,
+    pub users: Users,
     /// The instances of these namespaces.
     pub instances: Instances<ClickHouseInstance>,
     /// Secrets as the metadata watch shows them.
@@ -241,7 +240,7 @@ pub struct Scope {
     /// Own writes to users that the watch does not show yet.
     pub written_users: Latest<ClickHouseUser>,
     /// Asks for passes of users.
-    pub wake_user: mpsc::UnboundedSender<ObjectRef<ClickHouseUser>>,
+    pub wake_user: mpsc::UnboundedSender<Name>,
 }
 
 impl Scope {
@@ -249,14 +248,13 @@ impl Scope {
     pub fn new(
         context: Arc<Context>,
         namespace: Option<String>,
-        users: Store<ClickHouseUser>,
         instances: Instances<ClickHouseInstance>,
-        wake_user: mpsc::UnboundedSender<ObjectRef<ClickHouseUser>>,
+        wake_user: mpsc::UnboundedSender<Name>,
     ) -> Self {
         Self {
             context,
             namespace,
-            users,
+            users: Users::default(),
             instances,
             secrets: Arc::default(),
             users_filled: CancellationToken::new(),
@@ -277,8 +275,8 @@ impl Scope {
 
     /// Waits until the first lists of users, instances and Secrets of this scope are complete.
     ///
-    /// Not by [`Store::wait_until_ready`]: of several that wait there, kube-runtime 5.0 wakes the last one only, and
-    /// each `Controller` waits there already.
+    /// Not by `Store::wait_until_ready`: of several that wait there, kube-runtime 5.0 wakes the last one only, and
+    /// the `Controller` of instances waits there already.
     pub async fn own_filled(&self) {
         self.users_filled.cancelled().await;
         self.instances.filled.cancelled().await;
@@ -293,6 +291,6 @@ impl Scope {
 
     /// Asks for a pass of a user. A closed channel means that the process ends.
     pub fn wake_user(&self, name: &Name) {
-        let _ = self.wake_user.send(ObjectRef::new(&name.1).within(&name.0));
+        let _ = self.wake_user.send(name.clone());
     }
 }

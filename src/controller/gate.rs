@@ -1,16 +1,21 @@
-//! The gate before every pass: so many at once, first come first served, and what a person waits for goes first.
+//! The gate before every pass: so many at once over all scopes, first come first served, and what a person waits for
+//! goes first. Those who wait are names in a queue, not tasks, so that a hundred thousand may.
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::SendError},
+    time::Instant,
+};
 
+use super::index::Name;
 use crate::ops::{labels::Lane, metrics::Metrics};
 
-/// Lets a bounded number of passes run. kube-runtime's own limit picks waiting objects in no order and can leave some
-/// out for ever; this one is fair within a lane.
+/// Lets a bounded number of passes run, fairly within a lane.
 pub struct Gate {
     metrics: Arc<Metrics>,
     state: Mutex<State>,
@@ -18,13 +23,23 @@ pub struct Gate {
 
 struct State {
     free: usize,
-    fast: VecDeque<oneshot::Sender<Permit>>,
-    slow: VecDeque<oneshot::Sender<Permit>>,
+    fast: VecDeque<Ticket>,
+    slow: VecDeque<Ticket>,
 }
+
+/// One who waits, and whom to tell.
+struct Ticket {
+    name: Name,
+    admitted: mpsc::UnboundedSender<Admitted>,
+    since: Instant,
+}
+
+/// A name whose pass may run now.
+pub type Admitted = (Name, Permit);
 
 /// The right to run one pass; dropped, it goes to the next in line.
 pub struct Permit {
-    /// `None` once the permit has been handed back by other means.
+    /// `None` once the permit has been taken back by other means.
     gate: Option<Arc<Gate>>,
 }
 
@@ -35,27 +50,20 @@ impl Gate {
         Arc::new(Self { metrics, state: Mutex::new(state) })
     }
 
-    /// Waits for a permit.
-    pub async fn enter(self: &Arc<Self>, lane: Lane) -> Permit {
-        let since = Instant::now();
-        loop {
-            let waiting = {
-                let mut state = self.state();
-                if state.free > 0 {
-                    state.free -= 1;
-                    return self.permit();
-                }
-                let (permit, waiting) = oneshot::channel();
-                state.lane(lane).push_back(permit);
+    /// Queues a name in a lane; its permit comes through `admitted`.
+    pub fn enter(self: &Arc<Self>, lane: Lane, name: Name, admitted: &mpsc::UnboundedSender<Admitted>) {
+        {
+            let mut state = self.state();
+            if state.free == 0 {
+                let ticket = Ticket { name, admitted: admitted.clone(), since: Instant::now() };
+                state.lane(lane).push_back(ticket);
                 self.metrics.queue_depth(lane, state.lane(lane).len());
-                waiting
-            };
-            // The sender is dropped unused only with the gate, which this call keeps alive.
-            if let Ok(permit) = waiting.await {
-                self.metrics.queue_left(lane, since.elapsed());
-                return permit;
+                return;
             }
+            state.free -= 1;
         }
+        // Where nobody listens any more the permit is dropped, which gives it back.
+        let _ = admitted.send((name, self.permit()));
     }
 
     fn permit(self: &Arc<Self>) -> Permit {
@@ -63,28 +71,31 @@ impl Gate {
     }
 
     fn leave(self: &Arc<Self>) {
-        loop {
-            let next = {
-                let mut state = self.state();
-                let next = state.fast.pop_front().map(|permit| (Lane::Fast, permit));
-                let next = next.or_else(|| state.slow.pop_front().map(|permit| (Lane::Slow, permit)));
-                match next {
-                    None => {
-                        state.free += 1;
-                        return;
-                    }
-                    Some((lane, permit)) => {
-                        self.metrics.queue_depth(lane, state.lane(lane).len());
-                        permit
-                    }
-                }
-            };
-            match next.send(self.permit()) {
+        while let Some(ticket) = self.next() {
+            match ticket.admitted.send((ticket.name, self.permit())) {
                 Ok(()) => return,
-                // The waiter has gone; its permit must not come back here by its own drop.
-                Err(mut permit) => drop(permit.gate.take()),
+                // Nobody listens; the permit must not come back here by its own drop.
+                Err(SendError((_, mut permit))) => drop(permit.gate.take()),
             }
         }
+    }
+
+    /// The next in line; `None` where nobody waits, and the permit is free then.
+    fn next(&self) -> Option<Ticket> {
+        let mut state = self.state();
+        let lane = if state.fast.is_empty() { Lane::Slow } else { Lane::Fast };
+        let waiting = state.lane(lane);
+        let Some(ticket) = waiting.pop_front() else {
+            state.free += 1;
+            return None;
+        };
+        if waiting.is_empty() {
+            // After a start there is room for every user in it.
+            drop(mem::take(waiting));
+        }
+        self.metrics.queue_depth(lane, waiting.len());
+        self.metrics.queue_left(lane, ticket.since.elapsed());
+        Some(ticket)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -93,7 +104,7 @@ impl Gate {
 }
 
 impl State {
-    fn lane(&mut self, lane: Lane) -> &mut VecDeque<oneshot::Sender<Permit>> {
+    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Ticket> {
         match lane {
             Lane::Fast => &mut self.fast,
             Lane::Slow => &mut self.slow,
@@ -111,55 +122,66 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
-    use futures::{FutureExt, future::join_all};
-
     use super::*;
 
-    fn gate(concurrency: usize) -> Arc<Gate> {
-        Gate::new(concurrency, Arc::new(Metrics::new()))
+    struct World {
+        gate: Arc<Gate>,
+        sender: mpsc::UnboundedSender<Admitted>,
+        admitted: mpsc::UnboundedReceiver<Admitted>,
     }
 
-    #[tokio::test]
-    async fn no_more_than_the_limit_are_inside() {
-        let gate = gate(2);
-        let (first, second) = (gate.enter(Lane::Fast).await, gate.enter(Lane::Slow).await);
-        let mut third = Box::pin(gate.enter(Lane::Fast));
-        assert!(third.as_mut().now_or_never().is_none());
-        drop(first);
-        let third = third.await;
-        drop((second, third));
-        let _inside = join_all([gate.enter(Lane::Slow), gate.enter(Lane::Slow)]).await;
-    }
-
-    #[tokio::test]
-    async fn fast_lane_goes_first_and_each_lane_in_order() {
-        let gate = gate(1);
-        let inside = gate.enter(Lane::Slow).await;
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let lanes = [("slow 1", Lane::Slow), ("slow 2", Lane::Slow), ("fast 1", Lane::Fast), ("fast 2", Lane::Fast)];
-        let mut waiting = Vec::new();
-        for (name, lane) in lanes {
-            let (gate, sender) = (gate.clone(), sender.clone());
-            let mut entering = Box::pin(async move {
-                let _permit = gate.enter(lane).await;
-                sender.send(name).expect("the test listens");
-            });
-            assert!(entering.as_mut().now_or_never().is_none());
-            waiting.push(entering);
+    impl World {
+        fn new(concurrency: usize) -> Self {
+            let (sender, admitted) = mpsc::unbounded_channel();
+            Self { gate: Gate::new(concurrency, Arc::new(Metrics::new())), sender, admitted }
         }
-        drop(inside);
-        join_all(waiting).await;
-        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), ["fast 1", "fast 2", "slow 1", "slow 2"]);
+
+        fn enter(&self, lane: Lane, name: &str) {
+            self.gate.enter(lane, (String::new(), name.to_owned()), &self.sender);
+        }
+
+        fn next(&mut self) -> Option<(String, Permit)> {
+            self.admitted.try_recv().ok().map(|((_, name), permit)| (name, permit))
+        }
     }
 
-    #[tokio::test]
-    async fn waiter_that_gives_up_does_not_take_a_permit_with_it() {
-        let gate = gate(1);
-        let inside = gate.enter(Lane::Fast).await;
-        let mut gone = Box::pin(gate.enter(Lane::Fast));
-        assert!(gone.as_mut().now_or_never().is_none());
-        drop(gone);
+    #[test]
+    fn no_more_than_the_limit_are_inside() {
+        let mut world = World::new(2);
+        for name in ["1", "2", "3"] {
+            world.enter(Lane::Fast, name);
+        }
+        let inside = [world.next().expect("room"), world.next().expect("room")];
+        assert!(world.next().is_none());
         drop(inside);
-        assert!(gate.enter(Lane::Slow).now_or_never().is_some());
+        assert_eq!(world.next().expect("room").0, "3");
+    }
+
+    #[test]
+    fn fast_lane_goes_first_and_each_lane_in_order() {
+        let mut world = World::new(1);
+        world.enter(Lane::Slow, "inside");
+        for (name, lane) in
+            [("slow 1", Lane::Slow), ("slow 2", Lane::Slow), ("fast 1", Lane::Fast), ("fast 2", Lane::Fast)]
+        {
+            world.enter(lane, name);
+        }
+        let mut order = Vec::new();
+        while let Some((name, _leaves)) = world.next() {
+            order.push(name);
+        }
+        assert_eq!(order, ["inside", "fast 1", "fast 2", "slow 1", "slow 2"]);
+    }
+
+    #[test]
+    fn one_that_has_gone_does_not_take_a_permit_with_it() {
+        let mut world = World::new(1);
+        world.enter(Lane::Fast, "inside");
+        let inside = world.next().expect("room");
+        let (gone, _) = mpsc::unbounded_channel();
+        world.gate.enter(Lane::Fast, (String::new(), "gone".to_owned()), &gone);
+        drop(inside);
+        world.enter(Lane::Slow, "next");
+        assert_eq!(world.next().expect("room").0, "next");
     }
 }

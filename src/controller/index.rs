@@ -62,11 +62,14 @@ pub struct Index {
     state: Mutex<State>,
 }
 
-/// Names are shared between the maps: there may be a hundred thousand of them.
+/// A name as `namespace/name`, shared by all maps that hold it: there may be a hundred thousand of them.
+type Key = Arc<str>;
+
 #[derive(Default)]
 struct State {
-    users: HashMap<Arc<Name>, Entry>,
-    by_secret: HashMap<Name, HashSet<Arc<Name>>>,
+    users: HashMap<Key, Entry>,
+    /// Nearly always one user a Secret.
+    by_secret: HashMap<Key, Vec<Key>>,
     by_instance: HashMap<Arc<InstanceName>, Users>,
     /// Users by the account they hold on record.
     by_claim: HashMap<Arc<InstanceKey>, Accounts>,
@@ -75,16 +78,16 @@ struct State {
     instances_by_key: HashMap<InstanceKey, HashSet<Arc<InstanceName>>>,
 }
 
-/// Users by the name of their account.
-type Accounts = HashMap<Arc<str>, Vec<Arc<Name>>>;
+/// Users by the name of their account, nearly always one. There are more only in a conflict.
+type Accounts = HashMap<Arc<str>, Vec<Key>>;
 
 struct Entry {
-    /// Names of the password's Secret, and of the connection Secrets asked for and written, in the user's namespace.
-    secrets: Vec<String>,
+    /// The password's, and the connection Secrets asked for and written.
+    secrets: Box<[Key]>,
     instance: Arc<InstanceName>,
     username: Arc<str>,
     /// Its age, where its instance is shared: such users may be counted.
-    seniority: Option<Seniority>,
+    seniority: Option<Box<Seniority>>,
     claim: Option<(Arc<InstanceKey>, Arc<str>)>,
     /// The finalizer is on it.
     held: bool,
@@ -95,12 +98,12 @@ struct Entry {
 /// The users of one instance object.
 #[derive(Default)]
 struct Users {
-    /// By the account they name. There is more than one only in a conflict.
+    /// By the account they name.
     by_username: Accounts,
     /// How many carry the finalizer.
     held: usize,
     /// Of a shared instance: by namespace, the oldest first.
-    by_namespace: HashMap<String, BTreeMap<Seniority, Arc<Name>>>,
+    by_namespace: HashMap<String, BTreeMap<Seniority, Key>>,
 }
 
 struct Instance {
@@ -121,16 +124,17 @@ pub struct Noted {
 impl Index {
     /// Notes a user as the watch shows it, with the account it holds on record.
     pub fn user(&self, user: &ClickHouseUser, claim: Option<Account>) -> Option<Noted> {
-        let name = Arc::new(name_of(user)?);
+        let (namespace, name) = name_of(user)?;
         let reference = &user.spec.instance_ref;
-        let meant = InstanceName::meant(&name.0, reference.kind(), &reference.name);
+        let meant = InstanceName::meant(&namespace, reference.kind(), &reference.name);
+        let name = key(&namespace, &name);
         let mut state = self.state();
         let before = state.forget(&name).map(|before| before.held);
         let instance = state.by_instance.get_key_value(&meant).map_or_else(|| Arc::new(meant), |(key, _)| key.clone());
         let username: Arc<str> = user.username().as_str().into();
         let entry = Entry {
-            secrets: secrets_of(user).cloned().collect(),
-            seniority: instance.namespace.is_none().then(|| Seniority::of(user)),
+            secrets: secrets_of(user).map(|secret| key(&namespace, secret)).collect(),
+            seniority: instance.namespace.is_none().then(|| Box::new(Seniority::of(user))),
             claim: claim.map(|account| state.interned(account, &username)),
             held: user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER),
             job: running_job(user),
@@ -149,7 +153,7 @@ impl Index {
 
     /// Forgets a user that is gone. Tells which instance it named.
     pub fn user_gone(&self, name: &Name) -> Option<InstanceName> {
-        self.state().forget(name).map(|entry| (*entry.instance).clone())
+        self.state().forget(&text(name)).map(|entry| (*entry.instance).clone())
     }
 
     /// Notes which Secret holds an instance's credentials, and which cloud instance is meant. `operator_namespace` is
@@ -176,13 +180,6 @@ impl Index {
         self.state().forget_instance(name);
     }
 
-    /// The users of a namespace, or of all, that are known.
-    pub fn users_in(&self, namespace: Option<&str>) -> Vec<Name> {
-        let state = self.state();
-        let inside = state.users.keys().filter(|name| namespace.is_none_or(|namespace| name.0 == namespace));
-        inside.map(|name| (**name).clone()).collect()
-    }
-
     /// The instance objects of a scope: the shared ones, or those of a namespace or of all namespaces.
     pub fn instances_in(&self, is_inside: impl Fn(&InstanceName) -> bool) -> Vec<InstanceName> {
         self.state().instances.keys().filter(|name| is_inside(name)).map(|name| (**name).clone()).collect()
@@ -190,7 +187,7 @@ impl Index {
 
     /// The users whose password comes from this Secret, or whose connection Secret it is.
     pub fn users_of_secret(&self, secret: &Name) -> Vec<Name> {
-        self.state().by_secret.get(secret).into_iter().flatten().map(|name| (**name).clone()).collect()
+        self.state().by_secret.get(&*text(secret)).into_iter().flatten().map(|name| name_in(name)).collect()
     }
 
     /// The instances whose credentials are in this Secret.
@@ -202,7 +199,7 @@ impl Index {
     pub fn users_of_instance(&self, instance: &InstanceName) -> Vec<Name> {
         let state = self.state();
         let users = state.by_instance.get(instance).into_iter().flat_map(|users| users.by_username.values().flatten());
-        users.map(|name| (**name).clone()).collect()
+        users.map(|name| name_in(name)).collect()
     }
 
     /// How many users of this instance carry the finalizer: their account may exist.
@@ -212,8 +209,8 @@ impl Index {
 
     /// The other users that name or hold the account that this one names.
     pub fn rivals(&self, name: &Name) -> Vec<Name> {
-        let state = self.state();
-        let Some(entry) = state.users.get(name) else { return Vec::new() };
+        let (name, state) = (text(name), self.state());
+        let Some(entry) = state.users.get(&*name) else { return Vec::new() };
         let mut found = HashSet::new();
         let key = state.instances.get(&entry.instance).and_then(|instance| instance.key.as_ref());
         if let Some(key) = key {
@@ -223,31 +220,31 @@ impl Index {
         if let Some((held, username)) = entry.claim.as_ref().filter(|(held, _)| Some(&**held) != key) {
             found.extend(state.asking(held, username));
         }
-        found.into_iter().filter(|other| ***other != *name).map(|other| (**other).clone()).collect()
+        found.into_iter().filter(|other| ***other != *name).map(|other| name_in(other)).collect()
     }
 
     /// Whether a user is among the oldest `most` of its namespace on its shared instance.
     pub fn is_among_oldest(&self, name: &Name, most: usize) -> bool {
         let state = self.state();
-        let Some(entry) = state.users.get(name) else { return false };
+        let Some(entry) = state.users.get(&*text(name)) else { return false };
         let Some(group) = state.group(&entry.instance, &name.0) else { return true };
         let Some(seniority) = &entry.seniority else { return true };
         // Whoever is below the number of all needs no counting.
-        group.len() <= most || group.keys().take(most).any(|other| other == seniority)
+        group.len() <= most || group.keys().take(most).any(|other| *other == **seniority)
     }
 
     /// The users on both sides of the limit of `most`: whom a user that came or went may have moved.
     pub fn at_limit(&self, instance: &InstanceName, namespace: &str, most: usize) -> Vec<Name> {
         let state = self.state();
         let group = state.group(instance, namespace).into_iter().flat_map(BTreeMap::values);
-        group.skip(most.saturating_sub(1)).take(2).map(|name| (**name).clone()).collect()
+        group.skip(most.saturating_sub(1)).take(2).map(|name| name_in(name)).collect()
     }
 
     /// The users of a namespace on shared instances.
     pub fn sharing_users(&self, namespace: &str) -> Vec<Name> {
         let state = self.state();
         let groups = state.by_instance.values().filter_map(|users| users.by_namespace.get(namespace));
-        groups.flat_map(BTreeMap::values).map(|name| (**name).clone()).collect()
+        groups.flat_map(BTreeMap::values).map(|name| name_in(name)).collect()
     }
 
     /// Adds the users by what the metrics tell of them.
@@ -268,34 +265,37 @@ impl Index {
 }
 
 impl State {
-    fn remember(&mut self, name: Arc<Name>, entry: Entry) {
+    fn remember(&mut self, name: Key, entry: Entry) {
         for secret in &entry.secrets {
-            self.by_secret.entry((name.0.clone(), secret.clone())).or_default().insert(name.clone());
+            add(&mut self.by_secret, secret, &name);
         }
         let users = self.by_instance.entry(entry.instance.clone()).or_default();
-        users.by_username.entry(entry.username.clone()).or_default().push(name.clone());
+        add(&mut users.by_username, &entry.username, &name);
         users.held += usize::from(entry.held);
         if let Some(seniority) = &entry.seniority {
-            users.by_namespace.entry(name.0.clone()).or_default().insert(seniority.clone(), name.clone());
+            let group = users.by_namespace.entry(namespace_in(&name).to_owned()).or_default();
+            group.insert((**seniority).clone(), name.clone());
         }
         if let Some((key, username)) = &entry.claim {
-            self.by_claim.entry(key.clone()).or_default().entry(username.clone()).or_default().push(name.clone());
+            add(self.by_claim.entry(key.clone()).or_default(), username, &name);
         }
         self.users.insert(name, entry);
     }
 
-    fn forget(&mut self, name: &Name) -> Option<Entry> {
+    fn forget(&mut self, name: &str) -> Option<Entry> {
         let entry = self.users.remove(name)?;
         for secret in &entry.secrets {
-            remove_from_set(&mut self.by_secret, &(name.0.clone(), secret.clone()), name);
+            remove(&mut self.by_secret, secret, name);
         }
         if let Some(users) = self.by_instance.get_mut(&entry.instance) {
             remove(&mut users.by_username, &entry.username, name);
             users.held -= usize::from(entry.held);
-            if let Some((seniority, group)) = entry.seniority.as_ref().zip(users.by_namespace.get_mut(&name.0)) {
+            if let Some((seniority, group)) =
+                entry.seniority.as_ref().zip(users.by_namespace.get_mut(namespace_in(name)))
+            {
                 group.remove(seniority);
                 if group.is_empty() {
-                    users.by_namespace.remove(&name.0);
+                    users.by_namespace.remove(namespace_in(name));
                 }
             }
             if users.by_username.is_empty() {
@@ -332,7 +332,7 @@ impl State {
     }
 
     /// Who names or holds an account, through whatever instance object.
-    fn asking<'a>(&'a self, key: &InstanceKey, username: &str) -> impl Iterator<Item = &'a Arc<Name>> {
+    fn asking<'a>(&'a self, key: &InstanceKey, username: &str) -> impl Iterator<Item = &'a Key> {
         let objects = self.instances_by_key.get(key).into_iter().flatten();
         let lists: Vec<_> = objects
             .filter_map(|object| self.by_instance.get(object)?.by_username.get(username))
@@ -341,20 +341,40 @@ impl State {
         lists.into_iter().flatten()
     }
 
-    fn group(&self, instance: &InstanceName, namespace: &str) -> Option<&BTreeMap<Seniority, Arc<Name>>> {
+    fn group(&self, instance: &InstanceName, namespace: &str) -> Option<&BTreeMap<Seniority, Key>> {
         self.by_instance.get(instance)?.by_namespace.get(namespace)
     }
 }
 
-fn remove<K, Q>(map: &mut HashMap<K, Vec<Arc<Name>>>, key: &Q, name: &Name)
-where
-    K: std::borrow::Borrow<Q> + Eq + std::hash::Hash,
-    Q: Eq + std::hash::Hash + ?Sized,
-{
-    if let Some(names) = map.get_mut(key) {
+fn key(namespace: &str, name: &str) -> Key {
+    format!("{namespace}/{name}").into()
+}
+
+fn text((namespace, name): &Name) -> String {
+    format!("{namespace}/{name}")
+}
+
+fn name_in(key: &str) -> Name {
+    let (namespace, name) = key.split_once('/').unwrap_or(("", key));
+    (namespace.to_owned(), name.to_owned())
+}
+
+fn namespace_in(key: &str) -> &str {
+    key.split_once('/').map_or("", |(namespace, _)| namespace)
+}
+
+fn add(map: &mut HashMap<Arc<str>, Vec<Key>>, at: &Arc<str>, name: &Key) {
+    let names = map.entry(at.clone()).or_insert_with(|| Vec::with_capacity(1));
+    if !names.contains(name) {
+        names.push(name.clone());
+    }
+}
+
+fn remove(map: &mut HashMap<Arc<str>, Vec<Key>>, at: &str, name: &str) {
+    if let Some(names) = map.get_mut(at) {
         names.retain(|other| **other != *name);
         if names.is_empty() {
-            map.remove(key);
+            map.remove(at);
         }
     }
 }

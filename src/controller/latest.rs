@@ -23,8 +23,18 @@ impl<K: Resource> Latest<K> {
     /// The newer of what the watch shows and what was written. Versions of one kind compare as numbers (guaranteed
     /// from Kubernetes 1.35, true in practice before).
     pub fn newest(&self, watched: Arc<K>) -> Arc<K> {
-        let Some(uid) = watched.meta().uid.clone() else { return watched };
+        Self::newer(&mut self.written(), watched)
+    }
+
+    /// The same of what `look` finds, with no [`Self::caught_up`] between the look and the comparison.
+    pub fn newest_of(&self, look: impl FnOnce() -> Option<K>) -> Option<Arc<K>> {
         let mut written = self.written();
+        let watched = look()?;
+        Some(Self::newer(&mut written, Arc::new(watched)))
+    }
+
+    fn newer(written: &mut HashMap<String, Arc<K>>, watched: Arc<K>) -> Arc<K> {
+        let Some(uid) = watched.meta().uid.clone() else { return watched };
         match written.get(&uid) {
             Some(ours) if version(&**ours) > version(&*watched) => ours.clone(),
             Some(_) => {
@@ -39,6 +49,15 @@ impl<K: Resource> Latest<K> {
     pub fn wrote(&self, object: Arc<K>) {
         if let Some(uid) = object.meta().uid.clone() {
             self.written().insert(uid, object);
+        }
+    }
+
+    /// Everybody can see this version now: our own is not needed any more where it is not newer.
+    pub fn caught_up(&self, watched: &K) {
+        let Some(uid) = watched.meta().uid.as_deref() else { return };
+        let mut written = self.written();
+        if written.get(uid).is_some_and(|ours| version(&**ours) <= version(watched)) {
+            written.remove(uid);
         }
     }
 
@@ -79,5 +98,15 @@ mod tests {
         assert_eq!(version(&*latest.newest(object("9"))), 10);
         assert_eq!(version(&*latest.newest(object("11"))), 11);
         assert_eq!(version(&*latest.newest(object("9"))), 9, "forgotten once the watch was newer");
+    }
+
+    #[test]
+    fn own_write_is_kept_no_longer_than_until_the_watch_shows_it() {
+        let latest = Latest::default();
+        latest.wrote(object("10"));
+        latest.caught_up(&object("9"));
+        assert_eq!(version(&*latest.newest(object("9"))), 10);
+        latest.caught_up(&object("10"));
+        assert!(latest.written().is_empty());
     }
 }

@@ -1,8 +1,9 @@
 //! Watches, triggers, the gate, the pass and its effects. Names no cloud.
 //!
-//! [`run`] wires one scope after another from the same parts: [`streams`] fill stores and [`index`] and say who may need
-//! a pass, [`pass`] runs it through [`gate`] and [`pace`], [`act`] performs its steps. Instances go the same way through
-//! [`instance_pass`], which leaves what it finds in [`directory`]; those of the whole cluster are served by [`shared`].
+//! [`run`] wires one scope after another from the same parts: [`streams`] fill [`users`] and [`index`] and wake those
+//! that may need a pass, [`passes`] sends them through [`gate`], [`pass`] runs one at its [`pace`], [`act`] performs its
+//! steps. [`instances`] go a shorter way through [`instance_pass`], which leaves what it finds in [`directory`]; those of
+//! the whole cluster are served by [`shared`].
 
 pub mod act;
 pub mod announcer;
@@ -21,6 +22,7 @@ pub mod leader;
 pub mod namespaces;
 pub mod pace;
 pub mod pass;
+pub mod passes;
 pub mod refusals;
 pub mod rivals;
 pub mod scope;
@@ -28,6 +30,7 @@ pub mod secret_versions;
 pub mod shared;
 pub mod sharing;
 pub mod streams;
+pub mod users;
 pub mod waits;
 
 use std::{

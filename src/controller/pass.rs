@@ -6,10 +6,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use jiff::Timestamp;
-use kube::{
-    ResourceExt,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::ResourceExt;
 use rand::RngExt;
 use tokio::time::Instant;
 
@@ -42,19 +39,14 @@ struct End {
     failed: bool,
 }
 
-/// Runs one pass of the user of this name, and says when the next is due.
-pub async fn run(scope: Arc<Scope>, name: Name) -> Action {
-    let reference = ObjectRef::<ClickHouseUser>::new(&name.1).within(&name.0);
-    let Some(waiting) = scope.users.get(&reference) else { return Action::await_change() };
-    let _permit = scope.context.gate.enter(lane(&scope, &waiting)).await;
-    // What was true when it queued may not be any more.
-    let Some(watched) = scope.users.get(&reference) else { return Action::await_change() };
-    let user = scope.written_users.newest(watched);
-    let Some(uid) = user.uid().map(Uid::new) else { return Action::await_change() };
+/// Runs one pass of the user of this name, and says after which time the next is due.
+pub async fn run(scope: Arc<Scope>, name: Name) -> Option<Duration> {
+    let user = scope.written_users.newest_of(|| scope.users.get(&name))?;
+    let uid = user.uid().map(Uid::new)?;
     let (basis, now) = (basis(&scope, &user), Timestamp::now());
     let failures = match scope.pace.admit(&uid, &basis, now) {
         Ok(failures) => failures,
-        Err(at) => return requeue(Some(at), now),
+        Err(at) => return Some(until(at, now)),
     };
 
     let (context, started) = (scope.context.clone(), Instant::now());
@@ -77,10 +69,10 @@ pub async fn run(scope: Arc<Scope>, name: Name) -> Action {
         let pause = backoff::retry_delay(failures, rand::rng().random(), settings.retry_min, settings.retry_max, None);
         let next = end.next.unwrap_or(now + pause);
         scope.pace.failed(&uid, basis, next);
-        return requeue(Some(next), now);
+        return Some(until(next, now));
     }
     scope.pace.forget(&uid);
-    requeue(end.next, now)
+    end.next.map(|at| until(at, now))
 }
 
 async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, failures: u32) -> End {
@@ -173,14 +165,13 @@ fn ended(verdict: &Verdict) -> End {
     }
 }
 
-fn requeue(at: Option<Timestamp>, now: Timestamp) -> Action {
-    at.map_or_else(Action::await_change, |at| {
-        Action::requeue(Duration::try_from(at.duration_since(now)).unwrap_or_default())
-    })
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
 }
 
 /// New, changed and deleted users go first: a person waits for them.
-fn lane(scope: &Scope, user: &ClickHouseUser) -> Lane {
+pub fn lane(scope: &Scope, name: &Name) -> Lane {
+    let Some(user) = &scope.users.get(name) else { return Lane::Slow };
     let status = user.status.as_ref();
     let observed = status.and_then(|status| status.observed_generation);
     let password = status.and_then(|status| status.password.as_ref());

@@ -1,40 +1,33 @@
-//! Serves one watched scope: its three watches and its two controllers.
+//! Serves one watched scope: its three watches, and the passes of its users and instances.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, PoisonError},
-};
+use std::sync::{Arc, PoisonError};
 
-use futures::{StreamExt, future};
+use futures::future;
 use kube::{
     Api, Client, Resource,
     core::{DeserializeGuard, NamespaceResourceScope},
-    runtime::{Controller, controller::Action, reflector, watcher},
+    runtime::watcher,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     context::{Context, Scope},
-    index::{InstanceName, name_of},
+    index::{InstanceName, Name},
     instances::{self, Inlet, Instances},
-    pass,
+    pass, passes,
     streams::{self, Watched},
 };
-use crate::{
-    api::{OPERATION_ANNOTATION, RECONCILE_REQUESTED_ANNOTATION, user::ClickHouseUser},
-    ops::{
-        health::{Health, Readiness},
-        labels::KubeKind,
-    },
+use crate::ops::{
+    health::{Health, Readiness},
+    labels::KubeKind,
 };
 
 /// Serves until `stop`; running passes may then finish for `--drain-timeout`.
 pub async fn serve(context: Arc<Context>, namespace: Option<&String>, health: &Health, stop: &CancellationToken) {
-    let (users, user_writer) = reflector::store();
     let (own_instances, inlet) = Instances::new();
     let (wake_user, woken_users) = mpsc::unbounded_channel();
-    let scope = Arc::new(Scope::new(context.clone(), namespace.cloned(), users.clone(), own_instances, wake_user));
+    let scope = Arc::new(Scope::new(context.clone(), namespace.cloned(), own_instances, wake_user));
     context.scopes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&scope));
     let watches = [KubeKind::ClickHouseUser, KubeKind::ClickHouseInstance, KubeKind::Secret]
         .map(|kind| Watched::new(kind, health, context.metrics.clone()));
@@ -44,8 +37,8 @@ pub async fn serve(context: Arc<Context>, namespace: Option<&String>, health: &H
 
     let into = (scope.secrets.clone(), context.clone());
     let secrets = streams::secrets(client.clone(), name, config.clone(), secret_watch, into);
-    let user_events = streams::users(api(&client, name), config.clone(), user_watch, user_writer, scope.clone());
-    let Inlet { writer, passes } = inlet;
+    let users = streams::users(api(&client, name), config.clone(), user_watch, scope.clone());
+    let Inlet { writer, passes: woken_instances } = inlet;
     let (into, own) = ((writer, scope.instances.filled.clone()), scope.clone());
     let is_own = move |name: &InstanceName| name.namespace.as_deref().is_some_and(|it| own.serves(it));
     let instance_events = streams::instances(api(&client, name), config, instance_watch, into, context.clone(), is_own);
@@ -58,21 +51,15 @@ pub async fn serve(context: Arc<Context>, namespace: Option<&String>, health: &H
         future::pending::<()>().await;
     };
 
-    let user_passes = Controller::for_stream(streams::significant(user_events, user_state), users)
-        .reconcile_on(streams::references(woken_users))
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(
-            |user, scope| async move {
-                scope.filled().await;
-                match name_of(&*user) {
-                    Some(name) => Ok::<_, Infallible>(Box::pin(pass::run(scope, name)).await),
-                    None => Ok(Action::await_change()),
-                }
-            },
-            |_, error: &Infallible, _| match *error {},
-            scope.clone(),
-        )
-        .for_each(async |ended| streams::log(&ended));
+    let user_passes = async {
+        tokio::select! {
+            () = scope.filled() => {}
+            () = stop.cancelled() => return,
+        }
+        let lane = |name: &Name| pass::lane(&scope, name);
+        let pass = |name| pass::run(scope.clone(), name);
+        passes::run(woken_users, context.gate.clone(), stop.clone(), lane, pass).await;
+    };
     let filled = {
         let scope = scope.clone();
         move || {
@@ -80,12 +67,12 @@ pub async fn serve(context: Arc<Context>, namespace: Option<&String>, health: &H
             async move { scope.filled().await }
         }
     };
-    let instance_passes = instances::serve(context.clone(), passes, instance_events, filled, stop.clone());
+    let instance_passes = instances::serve(context.clone(), woken_instances, instance_events, filled, stop.clone());
 
     tokio::select! {
         _ = future::join(user_passes, instance_passes) => {}
         () = drained(&context, health, stop) => {}
-        _ = future::join3(secrets, ready, streams::telling(&watches)) => {}
+        _ = future::join4(users, secrets, ready, streams::telling(&watches)) => {}
     }
 }
 
@@ -111,16 +98,4 @@ where
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     }
-}
-
-/// Whether status was wiped or the journal taken off, and the annotation that asks for a look.
-fn user_state(user: &ClickHouseUser) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let annotations = user.metadata.annotations.as_ref();
-    let requested = annotations.and_then(|it| it.get(RECONCILE_REQUESTED_ANNOTATION));
-    let journal = annotations.is_some_and(|it| it.contains_key(OPERATION_ANNOTATION));
-    let recorded = user.status.as_ref().is_some_and(|status| status.uid.is_some());
-    let mut hasher = DefaultHasher::new();
-    (requested, journal, recorded).hash(&mut hasher);
-    hasher.finish()
 }

@@ -23,9 +23,17 @@ pub struct SecretVersions {
 
 #[derive(Default)]
 struct State {
-    known: HashMap<Name, (Uid, String)>,
-    /// Filled while the watch lists anew.
-    listing: HashMap<Name, (Uid, String)>,
+    known: HashMap<Box<str>, Entry>,
+    /// Counts the lists; an entry that a complete list did not bring is gone.
+    list: u32,
+    /// What the list under way has shown to be new or changed.
+    changed: Vec<Name>,
+}
+
+struct Entry {
+    /// Uid and resourceVersion, with a blank between: one text, because there are many.
+    version: Box<str>,
+    list: u32,
 }
 
 impl SecretVersions {
@@ -34,33 +42,26 @@ impl SecretVersions {
         let mut state = self.state();
         match event {
             Event::Init => {
-                state.listing.clear();
+                state.list = state.list.wrapping_add(1);
                 Vec::new()
             }
             Event::InitApply(secret) => {
-                if let Some((name, version)) = version_of(secret) {
-                    state.listing.insert(name, version);
+                // Nobody has seen anything yet who could see a change in the first list.
+                if let Some(name) = state.shown(secret).filter(|_| self.filled.is_cancelled()) {
+                    state.changed.push(name);
                 }
                 Vec::new()
             }
             Event::InitDone => {
-                let before = mem::take(&mut state.known);
-                state.known = mem::take(&mut state.listing);
                 self.filled.cancel();
-                let gone = before.keys().filter(|name| !state.known.contains_key(*name));
-                let changed = state.known.iter().filter(|(name, version)| before.get(*name) != Some(*version));
-                gone.chain(changed.map(|(name, _)| name)).cloned().collect()
+                let list = state.list;
+                let mut told = mem::take(&mut state.changed);
+                told.extend(state.known.extract_if(|_, entry| entry.list != list).map(|(key, _)| name_in(&key)));
+                told
             }
-            Event::Apply(secret) => match version_of(secret) {
-                Some((name, version)) => {
-                    state.known.insert(name.clone(), version);
-                    vec![name]
-                }
-                None => Vec::new(),
-            },
+            Event::Apply(secret) => state.shown(secret).into_iter().collect(),
             Event::Delete(secret) => {
-                let name = name_of(secret);
-                name.into_iter().inspect(|name| _ = state.known.remove(name)).collect()
+                name_of(secret).into_iter().inspect(|name| _ = state.known.remove(&key(name))).collect()
             }
         }
     }
@@ -72,10 +73,12 @@ impl SecretVersions {
 
     /// What the watch shows of a Secret.
     pub fn get(&self, name: &Name) -> SecretSeen {
-        match self.state().known.get(name) {
-            Some((uid, version)) => SecretSeen::Present { uid: uid.clone(), resource_version: version.clone() },
-            None => SecretSeen::Missing,
-        }
+        let state = self.state();
+        let version = state.known.get(&key(name)).and_then(|entry| entry.version.split_once(' '));
+        version.map_or(SecretSeen::Missing, |(uid, resource_version)| SecretSeen::Present {
+            uid: Uid::new(uid),
+            resource_version: resource_version.to_owned(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,9 +86,25 @@ impl SecretVersions {
     }
 }
 
-fn version_of<K: Resource>(secret: &K) -> Option<(Name, (Uid, String))> {
-    let metadata = secret.meta();
-    Some((name_of(secret)?, (Uid::new(metadata.uid.clone()?), metadata.resource_version.clone()?)))
+impl State {
+    /// Takes a Secret in; its name where the version is new.
+    fn shown<K: Resource>(&mut self, secret: &K) -> Option<Name> {
+        let (name, metadata) = (name_of(secret)?, secret.meta());
+        let version = format!("{} {}", metadata.uid.as_deref()?, metadata.resource_version.as_deref()?);
+        let entry = Entry { version: version.into(), list: self.list };
+        let changed = self.known.get(&key(&name)).is_none_or(|before| before.version != entry.version);
+        self.known.insert(key(&name), entry);
+        changed.then_some(name)
+    }
+}
+
+fn key((namespace, name): &Name) -> Box<str> {
+    format!("{namespace}/{name}").into()
+}
+
+fn name_in(key: &str) -> Name {
+    let (namespace, name) = key.split_once('/').unwrap_or(("", key));
+    (namespace.to_owned(), name.to_owned())
 }
 
 #[cfg(test)]
@@ -117,7 +136,7 @@ mod tests {
             versions.apply(&event);
         }
         versions.apply(&Event::InitApply(secret("changed", "3")));
-        assert_eq!(versions.apply(&Event::<Secret>::InitDone).len(), 3);
+        assert!(versions.apply(&Event::<Secret>::InitDone).is_empty(), "nobody has seen anything else before");
         for event in [Event::Init, Event::InitApply(secret("same", "1")), Event::InitApply(secret("changed", "9"))] {
             versions.apply(&event);
         }

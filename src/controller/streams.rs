@@ -1,7 +1,14 @@
 //! The watches. Each has its own backoff and its errors end here, counted and logged: kube-runtime merges the triggers
 //! of a controller into one stream, and one failing watch would hold up all others.
 
-use std::{collections::HashSet, convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    fmt::Debug,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, future, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -23,11 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     context::{Context, Scope},
-    index::{InstanceName, Name, name_of},
+    index::{InstanceName, name_of},
     secret_versions::SecretVersions,
 };
 use crate::{
-    api::{AnyInstance, user::ClickHouseUser},
+    api::{AnyInstance, OPERATION_ANNOTATION, RECONCILE_REQUESTED_ANNOTATION, user::ClickHouseUser},
     domain::{claims, names::Uid},
     ops::{
         health::{Health, WatchHealth},
@@ -91,61 +98,44 @@ pub async fn telling(watches: &[Watched]) {
     }
 }
 
-/// The users of a scope, into the store and the index; yields those that may need a pass.
-pub fn users(
+/// Follows the users of a scope, and wakes those that may need a pass. Ends never.
+pub async fn users(
     api: Api<DeserializeGuard<ClickHouseUser>>,
     config: watcher::Config,
     watched: Watched,
-    writer: Writer<ClickHouseUser>,
     scope: Arc<Scope>,
-) -> impl Stream<Item = ClickHouseUser> {
-    let (events, filled) = (readable(api, config, watched), scope.users_filled.clone());
-    let mut listed = HashSet::new();
-    events
-        .map(move |event| {
-            match &event {
-                Event::Init => listed.clear(),
-                Event::InitApply(user) => {
-                    listed.extend(name_of(user));
-                    user_seen(&scope, user, false);
-                }
+) {
+    readable(api, config, watched)
+        .for_each(|event| {
+            match event {
+                Event::Init => scope.users.list_begins(),
+                Event::Apply(user) => user_shown(&scope, &user, true),
+                Event::InitApply(user) => user_shown(&scope, &user, false),
+                Event::Delete(user) => user_gone(&scope, user),
                 Event::InitDone => {
                     // Those that went while nobody watched; nothing else tells.
-                    let known = scope.context.index.users_in(scope.namespace.as_deref());
-                    for name in known.iter().filter(|name| !listed.contains(*name)) {
-                        user_gone(&scope, name);
+                    for user in scope.users.list_ends() {
+                        user_gone(&scope, user);
                     }
-                    listed = HashSet::new();
-                }
-                Event::Apply(user) => user_seen(&scope, user, true),
-                Event::Delete(user) => {
-                    if let Some(uid) = user.meta().uid.as_deref() {
-                        scope.written_users.forget(uid);
-                        let uid = Uid::new(uid);
-                        scope.pace.forget(&uid);
-                        scope.around.forget(&uid);
-                        scope.waits.over(&uid);
-                    }
-                    scope.context.announcer.gone(Arc::new(user.clone()));
-                    if let Some(name) = name_of(user) {
-                        user_gone(&scope, &name);
-                    }
+                    scope.users_filled.cancel();
                 }
             }
-            Ok(event)
+            future::ready(())
         })
-        .reflect(writer)
-        .inspect(filling(filled))
-        .applied_objects()
-        .filter_map(|user| future::ready(user.ok()))
+        .await;
 }
 
-/// Notes a user, and wakes whom its news concern. At the first list everybody gets a pass anyway.
-fn user_seen(scope: &Scope, user: &ClickHouseUser, is_news: bool) {
+/// Notes a user, and wakes it and whom its news concern. At the first list everybody gets a pass anyway.
+fn user_shown(scope: &Scope, user: &ClickHouseUser, is_news: bool) {
     let (context, Some(name)) = (&scope.context, name_of(user)) else { return };
     let before = if is_news { context.index.rivals(&name) } else { Vec::new() };
     let held = claims::recorded(user, &context.key).map(|claim| claim.account);
     let Some(noted) = context.index.user(user, held) else { return };
+    let changed = scope.users.put(&name, user, state_of(user));
+    scope.written_users.caught_up(user);
+    if changed {
+        scope.wake_user(&name);
+    }
     if noted.held_changed {
         context.wake_instance(&noted.instance);
     }
@@ -159,10 +149,19 @@ fn user_seen(scope: &Scope, user: &ClickHouseUser, is_news: bool) {
     }
 }
 
-fn user_gone(scope: &Scope, name: &Name) {
-    let context = &scope.context;
-    let rivals = context.index.rivals(name);
-    let instance = context.index.user_gone(name);
+fn user_gone(scope: &Scope, user: ClickHouseUser) {
+    let (context, Some(name)) = (&scope.context, name_of(&user)) else { return };
+    scope.users.remove(&name);
+    if let Some(uid) = user.meta().uid.as_deref() {
+        scope.written_users.forget(uid);
+        let uid = Uid::new(uid);
+        scope.pace.forget(&uid);
+        scope.around.forget(&uid);
+        scope.waits.over(&uid);
+    }
+    context.announcer.gone(Arc::new(user));
+    let rivals = context.index.rivals(&name);
+    let instance = context.index.user_gone(&name);
     for rival in rivals {
         context.wake_user(&rival);
     }
@@ -170,6 +169,19 @@ fn user_gone(scope: &Scope, name: &Name) {
         context.wake_instance(&instance);
         wake_at_limit(context, &instance, &name.0);
     }
+}
+
+/// What calls for a pass where it changes: the manifest, finalizers, a wiped status, a journal taken off, the annotation
+/// that asks for a look. Our own status writes are none of these.
+fn state_of(user: &ClickHouseUser) -> u64 {
+    let metadata = &user.metadata;
+    let annotations = metadata.annotations.as_ref();
+    let requested = annotations.and_then(|it| it.get(RECONCILE_REQUESTED_ANNOTATION));
+    let journal = annotations.is_some_and(|it| it.contains_key(OPERATION_ANNOTATION));
+    let recorded = user.status.as_ref().is_some_and(|status| status.uid.is_some());
+    let mut hasher = DefaultHasher::new();
+    (&metadata.uid, metadata.generation, &metadata.finalizers, requested, journal, recorded).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A user came or went: another of its namespace may be one too many now, or no longer.

@@ -134,9 +134,14 @@ fn report_login(status: &mut ClickHouseUserStatus, desired: &Desired, seen: &See
         LoginChange::Keep if unchecked && verdict.reason != Reason::Suspended => None,
         LoginChange::Keep => return,
     };
+    let stood = conditions::find(&status.conditions, conditions::LOGIN_VERIFIED)
+        .is_some_and(|it| it.status == ConditionStatus::True.as_str());
     status.conditions = conditions::with_login(&status.conditions, login, desired.generation, now);
     if let (Some((LoginOutcome::Succeeded, _)), Some(password)) = (login, &mut status.password) {
-        password.verified_at = Some(Time(whole_seconds(now)));
+        // Once: a check that shows the same as the one before is not worth a write for each user and interval.
+        if !stood || password.verified_at.is_none() {
+            password.verified_at = Some(Time(whole_seconds(now)));
+        }
     }
 }
 

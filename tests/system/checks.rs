@@ -80,13 +80,17 @@ impl World {
 
     /// What both sides have written down.
     async fn history(&self) -> History {
+        let mut secrets = self.secrets.digests(|value| self.clouds.password_digest(value)).await;
+        for (_, further) in &self.neighbours {
+            secrets.extend(further.digests(|value| self.clouds.password_digest(value)).await);
+        }
         History {
             operator: OPERATOR_USER.to_owned(),
             operator_namespace: OPERATOR_NAMESPACE.to_owned(),
-            namespace: self.kubernetes.namespace.clone(),
+            namespaces: self.namespaces(),
             requests: self.kubernetes.plane.audit_since(self.since).await.expect("the audit log can be read"),
             clouds: self.past.iter().cloned().chain([self.clouds.ledger()]).collect(),
-            secrets: self.secrets.digests(|value| self.clouds.password_digest(value)).await,
+            secrets,
             orphans: self.orphans.clone(),
             starts: self.operator.starts.clone(),
             retry_max: self.operator.retry_max(),

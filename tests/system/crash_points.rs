@@ -286,29 +286,51 @@ fn kept(user: &ClickHouseUser) -> Value {
     }
     for condition in status.pointer_mut("/conditions").and_then(Value::as_array_mut).into_iter().flatten() {
         let message = condition["message"].as_str().unwrap_or_default();
-        // Names of jobs and of the users themselves.
-        let words = message.split(' ').filter(|word| !word.starts_with("j-") && !["first", "second"].contains(word));
+        let words = message.split(' ').filter(|word| !word.starts_with("j-"));
         condition["message"] = json!(words.collect::<Vec<_>>().join(" "));
         condition["lastTransitionTime"] = Value::Null;
     }
     let annotated = user.annotations().contains_key("chuser.dev/operation");
-    json!({ "finalizers": user.finalizers(), "announced": annotated, "status": status })
+    let summary = json!({ "finalizers": user.finalizers(), "announced": annotated, "status": status });
+    // Which of two users that came in the same second goes first is for their uids to say.
+    let anonymous = summary.to_string().replace("first", "either").replace("second", "either");
+    serde_json::from_str(&anonymous).expect("JSON as before")
 }
+
+/// A run that is cut at this point. One that did not come to it, because of what else the machine does, is made anew.
+async fn run_to(
+    plane: &'static ControlPlane,
+    cloud: Cloud,
+    workload: Workload,
+    point: &(Call, Cut),
+) -> Option<(Vec<Call>, Outcome)> {
+    for _ in 0..TRIES {
+        if let Some(ended) = run(plane, cloud, workload, Some(point.clone())).await {
+            return Some(ended);
+        }
+    }
+    None
+}
+
+/// Runs before a point that is not reached is a failure.
+const TRIES: usize = 3;
 
 /// Cuts every call of the workload at every moment, on both clouds.
 async fn every_point_of(workload: Workload) {
     let plane = control_plane::shared().await;
     on_both_clouds(async |cloud| {
         let (calls, undisturbed) = run(plane, cloud, workload, None).await.expect("nothing to miss");
+        // What a slow machine makes the operator say in passing is in one run and not in the other.
+        let (again, _) = run(plane, cloud, workload, None).await.expect("nothing to miss");
         let points: Vec<_> = calls
             .iter()
-            .filter(|call| workload.always_makes(call))
+            .filter(|call| again.contains(call) && workload.always_makes(call))
             .flat_map(|call| Cut::ALL.map(|cut| (call.clone(), cut)))
             .collect();
         let count = points.len();
         let undisturbed = &undisturbed;
         let failures: Vec<String> = stream::iter(points)
-            .map(async |point| match run(plane, cloud, workload, Some(point.clone())).await {
+            .map(async |point| match run_to(plane, cloud, workload, &point).await {
                 None => Some(format!("{point:?}: the run did not come to this call")),
                 Some((_, outcome)) if outcome != *undisturbed => Some(format!("{point:?}: it came to\n{outcome:#?}")),
                 Some(_) => None,

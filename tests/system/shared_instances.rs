@@ -286,12 +286,13 @@ async fn operator_of_all_namespaces_serves_shared_instances_too() {
     let plane = Box::leak(Box::new(ControlPlane::start().await.expect("a control plane")));
     let cloud = Cloud::HuaweiCloud;
     let plan = World::of(cloud).flag("--cluster-instances", "true").flag("--watch-namespaces", "");
-    let world = plan.start_on(plane).await;
+    let mut world = plan.start_on(plane).await;
+    let other = world.kubernetes.another().await;
+    world.includes(&other);
     let own = &world.kubernetes;
     own.operators().apply(&manifests::credentials(cloud)).await;
     let shared = world.instance().replace("kind: ClickHouseInstance", "kind: ClusterClickHouseInstance");
     own.apply(&(shared + "  allowedNamespaces: {selector: {}}\n")).await;
-    let other = own.another().await;
     for (kubernetes, name) in [(own, "first"), (&other, "second")] {
         let user = manifests::user(cloud, name, "");
         let user = user.replace("instanceRef: {", "instanceRef: {kind: ClusterClickHouseInstance, ");

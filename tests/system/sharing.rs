@@ -35,6 +35,7 @@ impl Sharing {
         let plan = flags.iter().fold(World::of(cloud), |plan, (flag, value)| plan.flag(flag, value));
         let mut world = plan.flag("--cluster-instances", "true").start().await;
         let other = world.kubernetes.another().await;
+        world.includes(&other);
         world.operator.kill();
         world.operator.set("--watch-namespaces", &format!("{},{}", world.kubernetes.namespace, other.namespace));
         world.operator.start();

@@ -45,6 +45,8 @@ pub struct World {
     pub since: AuditMark,
     /// What the password Secrets held, version by version.
     pub secrets: Secrets,
+    /// Further namespaces of the test, each with its Secrets.
+    pub neighbours: Vec<(String, Secrets)>,
     /// The ledgers of clouds that were taken down.
     pub past: Vec<Ledger>,
     /// Users that the test makes the operator release without their accounts.
@@ -121,6 +123,7 @@ impl Plan {
             operator,
             since,
             secrets,
+            neighbours: Vec::new(),
             past: Vec::new(),
             orphans: BTreeSet::new(),
             database,
@@ -135,6 +138,18 @@ impl World {
     /// A world of this cloud.
     pub fn of(cloud: Cloud) -> Plan {
         Plan { cloud, with_database: false, behind_a_proxy: false, settings: Vec::new() }
+    }
+
+    /// Another namespace belongs to this test too; nothing is in it yet.
+    pub fn includes(&mut self, other: &Kubernetes) {
+        let secrets = Secrets::follow(other.client.clone(), &other.namespace);
+        self.neighbours.push((other.namespace.clone(), secrets));
+    }
+
+    /// Every namespace of the test.
+    pub fn namespaces(&self) -> BTreeSet<String> {
+        let further = self.neighbours.iter().map(|(namespace, _)| namespace.clone());
+        further.chain([self.kubernetes.namespace.clone()]).collect()
     }
 
     /// Applies the credentials Secret and the instance object `warehouse`.

@@ -98,7 +98,9 @@ impl<'a> Situation<'a> {
                 Err(refusal) => return refused(&refusal),
             };
         let password = match self.password() {
-            Ok(password) => password,
+            Ok(password) => Some(password),
+            // Read when it is our turn: whoever waits for theirs would read it again in every pass.
+            Err(Step::ReadPassword) => None,
             Err(step) => return step,
         };
         if facts.terminating {
@@ -109,6 +111,10 @@ impl<'a> Situation<'a> {
         if let Err(step) = self.reachable(facts) {
             return step;
         }
+        let Some(password) = password else {
+            let waits = self.turn(facts, CallKind::Create, Reason::Creating).err();
+            return waits.filter(|step| *step != Step::HoldInstance).unwrap_or(Step::ReadPassword);
+        };
         let absent_at = if rules.capabilities().list {
             match self.name_is_free() {
                 Ok(Name::Free(asked_at)) => Some(asked_at),

@@ -46,8 +46,8 @@ pub struct History {
     pub operator: String,
     /// Its own namespace.
     pub operator_namespace: String,
-    /// The namespace that it served.
-    pub namespace: String,
+    /// The namespaces that it served.
+    pub namespaces: BTreeSet<String>,
     /// The audit log.
     pub requests: Vec<AuditEvent>,
     /// The clouds' ledgers: more than one where a test replaced the clouds. Accounts go with their ledger.

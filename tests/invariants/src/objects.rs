@@ -34,7 +34,7 @@ pub(crate) struct Intent {
     pub(crate) attempt: String,
 }
 
-/// The users of one namespace.
+/// The users of all namespaces that the operator served.
 pub(crate) struct Objects {
     /// By uid, oldest version first.
     pub(crate) users: BTreeMap<String, Vec<Version>>,
@@ -94,7 +94,7 @@ impl Objects {
     pub(crate) fn of(history: &History) -> Self {
         let mut users: BTreeMap<String, Vec<Version>> = BTreeMap::new();
         let about_users =
-            |event: &&AuditEvent| event.resource == "clickhouseusers" && event.namespace == history.namespace;
+            |event: &&AuditEvent| event.resource == "clickhouseusers" && history.namespaces.contains(&event.namespace);
         for event in history.requests.iter().filter(about_users).filter(|event| event.code < 300) {
             for object in written(event) {
                 let text = |pointer| object.pointer(pointer).and_then(Value::as_str);

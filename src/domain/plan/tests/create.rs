@@ -28,6 +28,10 @@ fn in_doubt(case: &Case) -> Verdict {
 fn new_account_takes_the_checks_in_order_before_anything_is_written() {
     for kind in ProviderKind::ALL {
         let mut case = Case::on(kind).with(|it| it.facts().held = false);
+        assert_eq!(case.step(), Step::TakeTurn(CallKind::Create));
+        case.seen.turn = Some(Turn::Waiting);
+        assert_eq!(case.verdict().reason, Reason::Creating, "nothing is read by one that has to wait");
+        case.seen.turn = Some(Turn::Ours);
         assert_eq!(case.step(), Step::ReadPassword);
         case.seen.password = Some(usable("1", "f"));
         let can_list = kind == HuaweiCloud;
@@ -35,8 +39,6 @@ fn new_account_takes_the_checks_in_order_before_anything_is_written() {
             assert_eq!(case.step(), Step::ReadAccount(at(40)), "a list of the last minute will do");
             case = case.listed(50, None);
         }
-        assert_eq!(case.step(), Step::TakeTurn(CallKind::Create));
-        case.seen.turn = Some(Turn::Ours);
         assert_eq!(case.step(), Step::HoldInstance);
         case.facts().held = true;
         let intent = Intent { absent_at: can_list.then(|| at(50)), ..case.intent(OperationKind::Create, FRESH, 100) };

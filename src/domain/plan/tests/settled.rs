@@ -128,7 +128,7 @@ fn account_that_is_gone_from_the_list_is_made_again_and_one_that_was_changed_is_
         Case::on(HuaweiCloud).owned().with(|it| it.seen.listed = listed)
     };
     assert_eq!(listed(10, None).verdict(), verdict(Reason::AccountReady), "a list may lag behind our own create");
-    assert_eq!(listed(50, None).step(), Step::ReadPassword, "on the way to a create");
+    assert_eq!(listed(50, None).step(), Step::TakeTurn(CallKind::Create), "on the way to a create");
     let mut widened = access(HuaweiCloud);
     widened.databases = Some(["*".to_owned()].into());
     assert_eq!(listed(50, Some(account(widened))).step(), Step::TakeTurn(CallKind::SetAccess));

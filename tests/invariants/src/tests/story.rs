@@ -44,7 +44,7 @@ impl Story {
         History {
             operator: OPERATOR.to_owned(),
             operator_namespace: "operator".to_owned(),
-            namespace: "team".to_owned(),
+            namespaces: ["team".to_owned()].into(),
             requests: self.requests.clone(),
             clouds: self.clouds.iter().cloned().chain([self.ledger.clone()]).collect(),
             secrets: [(version("1"), value("digest-1")), (version("2"), value(OTHER))].into(),

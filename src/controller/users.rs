@@ -1,0 +1,123 @@
+//! The users of a scope as the watch shows them. Nearly all of many users are settled and looked at by nobody, so they
+//! lie here packed.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::index::Name;
+use crate::api::{
+    packed::{self, PackedUser, Packer},
+    user::ClickHouseUser,
+};
+
+/// Users by name.
+#[derive(Default)]
+pub struct Users {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<Box<str>, Entry>,
+    /// Counts the lists; an entry that a complete list did not bring is gone.
+    list: u32,
+    packer: Packer,
+}
+
+struct Entry {
+    user: PackedUser,
+    /// What [`Users::put`] compares.
+    state: u64,
+    list: u32,
+}
+
+impl Users {
+    /// Takes a user in. True where `state`, which stands for what may call for a pass, is not what it was.
+    pub fn put(&self, name: &Name, user: &ClickHouseUser, state: u64) -> bool {
+        let json = packed::to_json(user);
+        let mut users = self.state();
+        let (user, list) = (users.packer.pack(&json), users.list);
+        users.known.insert(key(name), Entry { user, state, list }).is_none_or(|before| before.state != state)
+    }
+
+    /// Takes a user out.
+    pub fn remove(&self, name: &Name) {
+        self.state().known.remove(&key(name));
+    }
+
+    /// A list begins: every user will be put again.
+    pub fn list_begins(&self) {
+        let mut users = self.state();
+        users.list = users.list.wrapping_add(1);
+    }
+
+    /// The list is complete: takes out those it did not bring, and tells which they are.
+    pub fn list_ends(&self) -> Vec<ClickHouseUser> {
+        let mut users = self.state();
+        let State { known, list, packer } = &mut *users;
+        let gone = known.extract_if(|_, entry| entry.list != *list);
+        gone.map(|(_, entry)| packed::from_json(&packer.unpack(&entry.user))).collect()
+    }
+
+    /// A user as the watch shows it.
+    pub fn get(&self, name: &Name) -> Option<ClickHouseUser> {
+        let mut users = self.state();
+        let State { known, packer, .. } = &mut *users;
+        let json = packer.unpack(&known.get(&key(name))?.user);
+        drop(users);
+        Some(packed::from_json(&json))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key((namespace, name): &Name) -> Box<str> {
+    format!("{namespace}/{name}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn user(uid: &str) -> ClickHouseUser {
+        let spec = json!({ "instanceRef": { "name": "warehouse" }, "passwordSecretRef": { "name": "password" } });
+        let mut user = ClickHouseUser::new("reporting", serde_json::from_value(spec).expect("a spec"));
+        user.metadata.uid = Some(uid.to_owned());
+        user
+    }
+
+    fn named(name: &str) -> Name {
+        ("analytics".to_owned(), name.to_owned())
+    }
+
+    #[test]
+    fn change_is_told_by_the_state_alone() {
+        let (users, name) = (Users::default(), named("reporting"));
+        assert!(users.put(&name, &user("1"), 1));
+        assert!(!users.put(&name, &user("1"), 1));
+        assert!(users.put(&name, &user("1"), 2));
+        users.remove(&name);
+        assert!(users.put(&name, &user("1"), 2));
+    }
+
+    #[test]
+    fn list_takes_out_what_it_does_not_bring_and_hides_nothing_meanwhile() {
+        let users = Users::default();
+        for name in ["stays", "goes"] {
+            users.put(&named(name), &user(name), 1);
+        }
+        users.list_begins();
+        assert!(users.get(&named("goes")).is_some());
+        assert!(!users.put(&named("stays"), &user("stays"), 1));
+        users.put(&named("comes"), &user("comes"), 1);
+        assert_eq!(users.list_ends(), [user("goes")]);
+        assert!(users.get(&named("goes")).is_none() && users.get(&named("stays")).is_some());
+        assert!(users.get(&named("comes")).is_some());
+    }
+}
