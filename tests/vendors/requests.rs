@@ -168,7 +168,7 @@ async fn qingcloud_is_sent_what_its_sdk_sends() {
             }
         };
         ended(connection.create(&attempt(number), account).await.unwrap()).await;
-        ended(connection.delete(&attempt(number + 1), &user).await.unwrap()).await;
+        ended(connection.delete(&attempt(number + 1), &user, true).await.unwrap()).await;
         let lost = LostCall { attempt: attempt(number), kind: CallKind::Create, username: user.clone(), since };
         assert!(matches!(asked(|| connection.find_job(&lost)).await, JobSeen::Found(_)));
     }
@@ -223,7 +223,7 @@ async fn huawei_cloud_is_sent_what_its_sdk_sends() {
         connection.set_password(&attempt(2), &user, &SecretText::new("Rds_1234")).await.unwrap();
         let access = databases(&["db1", "db2"], Permission::ReadAndConfigure);
         connection.set_access(&attempt(3), &user, &access).await.unwrap();
-        connection.delete(&attempt(4), &user).await.unwrap();
+        connection.delete(&attempt(4), &user, true).await.unwrap();
     }
     let ours = named(&database.take(), huawei_name);
     assert_eq!(iam.count(), 0, "keys need no login");
