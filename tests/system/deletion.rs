@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use emulated_clouds::{EffectKind, Timing};
+use emulated_clouds::{EffectKind, Fault, FaultAnswer, Moment, Target, Timing, Which};
 use k8s_openapi::api::{core::v1::Namespace, events::v1::Event};
 use kube::{
     Api,
@@ -11,7 +11,7 @@ use kube::{
 };
 
 use crate::{
-    kubernetes::OPERATOR_NAMESPACE,
+    kubernetes::{OPERATOR_NAMESPACE, stalled_or_reconciling},
     manifests::{BAD_PASSWORD, Cloud, PASSWORD, password, ready, user},
     world::{PATIENCE, World, on_both_clouds},
 };
@@ -171,6 +171,34 @@ async fn namespace_goes_with_its_accounts_though_its_secrets_went_first() {
         gone.expect("the namespace does not hang").expect("a watch");
         assert_eq!(world.effects("reporting"), [EffectKind::Created, EffectKind::Deleted]);
         world.finish_after_namespace().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn instance_that_the_cloud_says_is_gone_lets_its_users_go_without_a_call() {
+    on_both_clouds(async |cloud| {
+        let mut world = World::of(cloud).flag("--drift-interval", "1s").start().await;
+        world.ready_user("reporting").await;
+        let (status, code, message) = match cloud {
+            Cloud::QingCloud => (200, "2100", "ResourceNotFound, cluster not found"),
+            Cloud::HuaweiCloud => (404, "DBS.200002", "The DB instance does not exist."),
+        };
+        world.clouds.inject(Fault {
+            target: Target::Operation(cloud.read()),
+            which: Which::All,
+            moment: Moment::BeforeEffect,
+            answer: FaultAnswer::Refusal(status, code.to_owned(), message.to_owned()),
+        });
+        world.kubernetes.instance_shows("warehouse", "InstanceNotFound").await;
+        // Said by a settled user once the cloud has said so twice.
+        let user = world.kubernetes.user_shows("reporting", "InstanceNotFound").await;
+        assert_eq!(stalled_or_reconciling(&user), Some("Stalled"));
+        // The emulated cloud only says that it is gone.
+        world.expect_orphan("reporting");
+        world.delete_user("reporting").await;
+        assert_eq!(world.changing_requests(), 1, "the create alone");
+        world.finish().await;
     })
     .await;
 }
