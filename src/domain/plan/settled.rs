@@ -5,11 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    AccountChange, LIST_FRESH, LIST_LAG, Situation, Step, Verdict,
-    attempt::{Attempt, Resolution},
-    call::Draft,
-    create::instance_changed,
-    recreate, refused, settle,
+    AccountChange, LIST_FRESH, LIST_LAG, Situation, Step, Verdict, attempt::Attempt, call::Draft,
+    create::instance_changed, password::Password, recreate, refused, settle,
 };
 use crate::seeded::{Bug, seeded};
 use crate::{
@@ -19,10 +16,10 @@ use crate::{
     },
     domain::{
         journal::{Intent, SecretVersion},
-        names::{Fingerprint, JobId},
-        seen::{CallSeen, InstanceFacts, InstanceSeen, LoginSeen, PasswordSeen, RecordedPassword, SecretSeen},
+        names::Fingerprint,
+        seen::{InstanceFacts, InstanceSeen, SecretSeen},
     },
-    provider::contract::{Accepted, Access, CallError, CallKind, Delay, ErrorClass, JobState},
+    provider::contract::{Access, CallKind, Delay},
 };
 
 pub(super) fn next(situation: &Situation<'_>) -> Step {
@@ -46,14 +43,6 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
         Ok(wanted) => situation.compared(facts, &wanted),
         Err(refusal) => refused(&refusal),
     }
-}
-
-/// Whether the password in force is the Secret's.
-enum Password {
-    /// It is; what there is to note of it.
-    InForce(AccountChange),
-    /// It is not: this one is to be set.
-    Due(SecretVersion, Fingerprint),
 }
 
 impl<'a> Situation<'a> {
@@ -125,123 +114,8 @@ impl<'a> Situation<'a> {
         }
     }
 
-    fn change_under_way(&self, intent: &Intent, facts: &'a InstanceFacts) -> Option<Step> {
-        let reason = reason_of_change(intent.kind);
-        match self.attempt(intent.kind) {
-            Attempt::None | Attempt::Refused => None,
-            Attempt::Announced(intent) => Some(match &self.seen.call {
-                None => Step::Call(super::attempt::call_kind(intent)),
-                Some(call) => self.after_change(intent, call, facts),
-            }),
-            Attempt::NotApplied(intent) => self.seen.call.as_ref().map(|call| self.after_change(intent, call, facts)),
-            Attempt::Running(..) if !facts.connected => Some(self.not_connected(facts)),
-            Attempt::Running(intent, job) => Some(match self.follow(intent, &job, reason) {
-                Err(step) => step,
-                Ok(state) => self.change_ended(intent, job, state),
-            }),
-            Attempt::JobFailed(intent, job, failed) => {
-                let since = failed.finished_at.as_ref().map_or(self.now(), |time| time.0);
-                let wait = self.now() < since + self.settings().retry_max && !self.wish_changed_since(intent);
-                wait.then(|| self.change_failed(intent, &job, None))
-            }
-            // No list shows a password: it is sent again.
-            Attempt::Unknown(intent) if intent.kind == OperationKind::SetPassword && !jobs(facts) => {
-                self.late_effect(intent)
-            }
-            Attempt::Unknown(_) if !facts.connected => Some(self.not_connected(facts)),
-            Attempt::Unknown(intent) => match self.resolve(intent, facts) {
-                Resolution::Pending(step) => Some(step),
-                Resolution::Present(account) if account.access == intent.access => {
-                    Some(self.change_confirmed(intent, None))
-                }
-                Resolution::Job(job, state) => Some(self.change_ended(intent, job, state)),
-                Resolution::Absent => Some(self.missing(facts)),
-                Resolution::Present(_) | Resolution::NoJob => None,
-            },
-        }
-    }
-
-    fn after_change(&self, intent: &Intent, call: &CallSeen, facts: &InstanceFacts) -> Step {
-        match &call.outcome {
-            Ok(Accepted::Done) => self.change_confirmed(intent, None),
-            Ok(Accepted::Job(job)) => self.job_running(intent, job.clone(), reason_of_change(intent.kind)),
-            Err(CallError::NotApplied(error)) if error.class == ErrorClass::AccountNotFound => self.missing(facts),
-            Err(CallError::NotApplied(error)) => match self.listed_after(intent, error) {
-                Err(step) => step,
-                Ok(Some(false)) => self.missing(facts),
-                Ok(_) => self.refused_call(intent, error),
-            },
-            Err(CallError::Unknown(error)) => self.lost(intent, error),
-        }
-    }
-
-    fn change_ended(&self, intent: &Intent, job: JobId, state: &JobState) -> Step {
-        match state {
-            JobState::Succeeded => self.change_confirmed(intent, Some(job)),
-            JobState::Running => self.job_running(intent, job, reason_of_change(intent.kind)),
-            JobState::Failed(why) => self.change_failed(intent, &job, why.as_deref()),
-        }
-    }
-
-    fn change_confirmed(&self, intent: &Intent, job: Option<JobId>) -> Step {
-        let mut verdict = Verdict::new(Reason::AccountReady, ACCOUNT_READY)
-            .with_operation(self.operation(intent, OperationState::Succeeded, Some(self.now())), job);
-        let password = intent.secret.clone().zip(intent.fingerprint.clone());
-        // A change of access leaves the password as it is on record, unless nothing is on record yet.
-        let password =
-            password.filter(|_| intent.kind == OperationKind::SetPassword || self.seen.record.password.is_none());
-        verdict.account = AccountChange::Confirmed(intent.access.clone(), password);
-        let due = self.still_due(intent, &intent.access);
-        self.ready_or_due(verdict, due)
-    }
-
-    /// A call whose answer was lost may still take effect, and would undo what is done after it: time to let it pass.
-    pub(super) fn late_effect(&self, intent: &Intent) -> Option<Step> {
-        let over = self.sent_at(intent) + LIST_LAG.min(self.settings().job_timeout);
-        (self.now() < over).then(|| self.in_doubt(intent, None, over).step())
-    }
-
-    /// Ends the pass of an account that was just confirmed, or where more is due leads to the next.
-    pub(super) fn ready_or_due(&self, mut verdict: Verdict, due: Option<Reason>) -> Step {
-        let Some(reason) = due else { return self.ready(verdict) };
-        verdict.reason = reason;
-        "A change is in force, and the next one is due.".clone_into(&mut verdict.message);
-        verdict.at(self.now()).step()
-    }
-
-    /// What is due after a change: access and password may have been changed together, and a job leaves time for new
-    /// wishes.
-    pub(super) fn still_due(&self, intent: &Intent, in_force: &Access) -> Option<Reason> {
-        let InstanceSeen::Present(facts) = &self.seen.instance else { return None };
-        if facts.provider.rules().access(&self.desired.access).is_ok_and(|wanted| wanted != *in_force) {
-            return Some(Reason::UpdatingAccess);
-        }
-        let noted = self.seen.record.password.as_ref().filter(|_| intent.kind == OperationKind::SetAccess);
-        let known = match noted {
-            Some(noted) if noted.key_id != self.moment.key_id => None,
-            Some(noted) => Some(&noted.secret),
-            None => intent.secret.as_ref(),
-        };
-        let source = &self.desired.password;
-        let same_password = known.is_some_and(|known| {
-            let same_version = match &self.seen.secret {
-                SecretSeen::Present { uid, resource_version } => {
-                    known.uid == *uid && known.resource_version == *resource_version
-                }
-                SecretSeen::Missing => true,
-            };
-            same_version && known.name == source.secret && known.revision == source.revision
-        });
-        (!same_password).then_some(Reason::UpdatingPassword)
-    }
-
-    fn change_failed(&self, intent: &Intent, job: &JobId, why: Option<&str>) -> Step {
-        let exits = "what was in force before still is.";
-        self.job_failed(intent, job, why, exits, self.settings().retry_max).step()
-    }
-
     /// The account was seen to be gone: it is made again.
-    fn missing(&self, facts: &InstanceFacts) -> Step {
+    pub(super) fn missing(&self, facts: &InstanceFacts) -> Step {
         let over = self.seen.intent.as_ref().filter(|it| it.kind != OperationKind::Create);
         let over = over.map(|it| self.operation(it, OperationState::Failed, Some(self.now())));
         let step = if self.seen.call.is_some() {
@@ -380,18 +254,6 @@ impl<'a> Situation<'a> {
         self.change(facts, CallKind::SetPassword, draft)
     }
 
-    fn change(&self, facts: &InstanceFacts, call: CallKind, draft: Draft) -> Step {
-        if let Err(step) = self.reachable(facts) {
-            return step;
-        }
-        let reason = reason_of_change(draft.kind);
-        if let Err(step) = self.paced(reason).and_then(|()| self.turn(facts, call, reason)) {
-            return step;
-        }
-        let reuse = self.reusable(draft.kind);
-        self.announce(facts, draft, reuse)
-    }
-
     /// The cloud has no call for this change.
     fn recreate(&self, facts: &InstanceFacts, what: &str) -> Step {
         if self.desired.recreate {
@@ -404,121 +266,6 @@ impl<'a> Situation<'a> {
             facts.provider
         );
         settle(Reason::ChangeNotSupported, message)
-    }
-
-    /// The password in force, as far as the record or the journal tells.
-    fn known_password(&self) -> Option<RecordedPassword> {
-        let recorded = self.seen.record.password.clone();
-        recorded.or_else(|| {
-            let intent = self.seen.intent.as_ref()?;
-            // A SetPassword tells only once it has succeeded: an adoption, whose status follows with the access.
-            let tells = match intent.kind {
-                OperationKind::SetAccess => true,
-                OperationKind::SetPassword => matches!(self.attempt(OperationKind::SetPassword), Attempt::None),
-                _ => false,
-            };
-            Some(RecordedPassword {
-                secret: intent.secret.clone().filter(|_| tells)?,
-                fingerprint: intent.fingerprint.clone()?,
-                key_id: intent.key_id.clone(),
-                applied_at: None,
-                verified: false,
-            })
-        })
-    }
-
-    /// Whether the Secret still holds the password in force. Its value is read only where something about it is new.
-    fn password_in_force(&self, facts: &InstanceFacts) -> Result<Password, Step> {
-        let keep = Ok(Password::InForce(AccountChange::Keep));
-        let in_doubt = matches!(self.attempt(OperationKind::SetPassword), Attempt::Unknown(_));
-        let known = self.known_password();
-        let Some(known) = known.filter(|_| !in_doubt) else { return self.password_unknown(facts, in_doubt) };
-        if known.secret.revision != self.desired.password.revision {
-            return self.password().map(|(secret, fingerprint)| Password::Due(secret, fingerprint));
-        }
-        let SecretSeen::Present { uid, resource_version } = &self.seen.secret else { return keep };
-        let same_version = known.secret.name == self.desired.password.secret
-            && known.secret.uid == *uid
-            && known.secret.resource_version == *resource_version;
-        // Status does not say under which key of the Secret the password was; a changed manifest may name another.
-        let same_manifest = self.seen.record.ready_generation == Some(self.desired.generation);
-        let same_key = known.key_id == self.moment.key_id;
-        let repair = self.login_shows_another(facts, &known);
-        if same_version && same_manifest && same_key && !repair {
-            return keep;
-        }
-        match &self.seen.password {
-            None => Err(Step::ReadPassword),
-            // Without its Secret the account goes on working with the password in force.
-            Some(PasswordSeen::Missing(_)) => keep,
-            Some(PasswordSeen::Unreadable(_)) => {
-                let verdict = Verdict::new(Reason::AccountReady, ACCOUNT_READY);
-                Err(self.ready(verdict.retry(self.retry_at(false, None))))
-            }
-            Some(PasswordSeen::Usable(secret, fingerprint)) if seeded(Bug::RotationMissed) => {
-                Ok(Password::InForce(AccountChange::SamePassword(secret.clone(), fingerprint.clone())))
-            }
-            Some(PasswordSeen::Usable(secret, fingerprint))
-                if seeded(Bug::VersionIsPassword) || !same_key && seeded(Bug::NewKeyIsChange) =>
-            {
-                Ok(Password::Due(secret.clone(), fingerprint.clone()))
-            }
-            Some(PasswordSeen::Usable(secret, fingerprint)) if !same_key => {
-                if same_version && same_manifest {
-                    return Ok(Password::InForce(AccountChange::SamePassword(secret.clone(), fingerprint.clone())));
-                }
-                self.password_unknown(facts, false)
-            }
-            Some(PasswordSeen::Usable(secret, fingerprint)) if repair || *fingerprint != known.fingerprint => {
-                Ok(Password::Due(secret.clone(), fingerprint.clone()))
-            }
-            Some(PasswordSeen::Usable(secret, fingerprint)) => {
-                Ok(Password::InForce(AccountChange::SamePassword(secret.clone(), fingerprint.clone())))
-            }
-            Some(PasswordSeen::Refused(secret, fingerprint, _)) if same_key && *fingerprint == known.fingerprint => {
-                Ok(Password::InForce(AccountChange::SamePassword(secret.clone(), fingerprint.clone())))
-            }
-            Some(PasswordSeen::Refused(_, _, refusal)) => Err(refused(refusal)),
-        }
-    }
-
-    /// Nobody can say which password is in force: our answer was lost, or the operator's key was. Setting it again does
-    /// no harm; deleting the account for it would, so where there is no such call only a login can tell.
-    fn password_unknown(&self, facts: &InstanceFacts, in_doubt: bool) -> Result<Password, Step> {
-        let (secret, fingerprint) = match self.password() {
-            Ok(password) => password,
-            // Nothing to send and nothing known to be wrong.
-            Err(Step::Settle(verdict)) if !in_doubt && verdict.reason == Reason::WaitingForSecret => {
-                return Ok(Password::InForce(AccountChange::Keep));
-            }
-            Err(step) => return Err(step),
-        };
-        if facts.provider.rules().capabilities().set_password {
-            return Ok(Password::Due(secret, fingerprint));
-        }
-        match &self.seen.login {
-            None if facts.login_check.is_some() => Err(Step::Login),
-            Some(LoginSeen::Accepted) => Ok(Password::InForce(AccountChange::SamePassword(secret, fingerprint))),
-            Some(LoginSeen::Busy) => Err(self.waiting_to_log_in(Reason::UpdatingPassword)),
-            _ => {
-                let message = format!(
-                    "The operator cannot tell whether the password in Secret {} is the one in force: its own key was \
-                     lost, or the journal. Set spec.loginCheck on the instance to let it try, or set a new \
-                     spec.passwordSecretRef.revision with spec.updatePolicy: Recreate to set the password.",
-                    secret.name
-                );
-                let verdict = Verdict::new(Reason::OutcomeStaysUnknown, message);
-                Err(verdict.retry(self.retry_at(true, None)).step())
-            }
-        }
-    }
-
-    /// A login was refused after the password was last set: somebody changed it behind our back. It is set once more;
-    /// if that does not help, setting it again would not either.
-    fn login_shows_another(&self, facts: &InstanceFacts, known: &RecordedPassword) -> bool {
-        let can_set = facts.provider.rules().capabilities().set_password;
-        let refused_since = self.seen.record.login_refused_since.filter(|_| facts.login_check.is_some() && can_set);
-        refused_since.is_some_and(|since| known.applied_at.is_none_or(|at| at <= since))
     }
 }
 
@@ -538,15 +285,4 @@ enum Looked {
 const A_SECOND: Duration = Duration::from_secs(1);
 
 /// The message of a user that is settled.
-const ACCOUNT_READY: &str = "The account is as the manifest says.";
-
-fn reason_of_change(kind: OperationKind) -> Reason {
-    match kind {
-        OperationKind::SetPassword => Reason::UpdatingPassword,
-        _ => Reason::UpdatingAccess,
-    }
-}
-
-fn jobs(facts: &InstanceFacts) -> bool {
-    facts.provider.rules().capabilities().jobs
-}
+pub(super) const ACCOUNT_READY: &str = "The account is as the manifest says.";
