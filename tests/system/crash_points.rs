@@ -158,6 +158,7 @@ impl Workload {
             Self::Conflict => {
                 stage.instance().await;
                 for name in ["first", "second"] {
+                    stage.older(name).await;
                     let manifest = manifests::user(stage.cloud, name, "");
                     let shared = manifest.replace(&format!("username: {name}"), "username: shared");
                     stage.kubernetes.create(&(manifests::password(name, PASSWORD) + &shared)).await;
@@ -178,6 +179,17 @@ impl Stage<'_> {
     async fn user(&self, name: &str, more: &str) {
         let manifests = manifests::password(name, PASSWORD) + &manifests::user(self.cloud, name, more);
         self.kubernetes.create(&manifests).await;
+    }
+
+    /// The user that is there already is a second older than the next: of two that came in the same one, chance says
+    /// who goes first.
+    async fn older(&self, next: &str) {
+        let Ok(users) = self.kubernetes.users().list(&ListParams::default()).await else { panic!("no users: {next}") };
+        let newest = users.iter().filter_map(|user| user.metadata.creation_timestamp.as_ref()).map(|it| it.0).max();
+        let Some(newest) = newest else { return };
+        while jiff::Timestamp::now().as_second() <= newest.as_second() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn ready(&self, name: &str) {
