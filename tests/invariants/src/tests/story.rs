@@ -58,7 +58,7 @@ impl Story {
     pub fn user(&mut self, second: i64, name: &str, with: impl Fn(&mut Value)) {
         let mut object = json!({
             "kind": "ClickHouseUser",
-            "metadata": { "name": name, "uid": format!("uid-{name}"), "generation": 1 },
+            "metadata": { "namespace": "team", "name": name, "uid": format!("uid-{name}"), "generation": 1 },
             "spec": {
                 "username": ACCOUNT,
                 "instanceRef": { "name": "warehouse" },
