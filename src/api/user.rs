@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{rules, schema};
+use super::{ACCOUNT_FINALIZER, rules, schema};
 pub use crate::provider::contract::Permission;
 use crate::{
     domain::names::{AttemptId, Fingerprint, InstanceKey, JobId, KeyId, Uid, Username},
@@ -456,6 +456,11 @@ pub struct Binding {
 }
 
 impl ClickHouseUser {
+    /// It carries the finalizer `chuser.dev/account`: its account may exist.
+    pub fn is_held(&self) -> bool {
+        self.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER)
+    }
+
     /// The account's name: `spec.username`, else `metadata.name`.
     pub fn username(&self) -> Username {
         Username::new(self.spec.username.clone().unwrap_or_else(|| self.name_any()))

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{
-        ACCOUNT_FINALIZER, OPERATION_ANNOTATION,
+        OPERATION_ANNOTATION,
         conditions::Reason,
         user::{self, ClickHouseUser, OperationState},
     },
@@ -80,7 +80,7 @@ impl Acting {
         let wanted_secret = desired.connection_secret.as_ref();
         let annotation = user.annotations().get(OPERATION_ANNOTATION);
         let seen = Seen {
-            finalizer: user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER),
+            finalizer: user.is_held(),
             intent: annotation.and_then(|text| journal::open(text, &desired.uid, &context.key)),
             record: Record::of(user.status.as_ref(), &desired.uid),
             rival: rivals::rival(context, &user, &facts),
@@ -302,7 +302,7 @@ impl Acting {
             Ok(user) => {
                 self.user = Arc::new(user);
                 self.scope.written_users.wrote(self.user.clone());
-                self.seen.finalizer = self.user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER);
+                self.seen.finalizer = self.user.is_held();
                 Ok(())
             }
             Err(KubeError::Conflict | KubeError::NotFound) => Err(Interrupted::Stale),

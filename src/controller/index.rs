@@ -7,11 +7,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 
 use crate::{
     api::{
-        ACCOUNT_FINALIZER, AnyInstance, conditions,
+        AnyInstance, conditions,
         user::{ClickHouseUser, InstanceKind, OperationState},
     },
     domain::{
@@ -136,7 +136,7 @@ impl Index {
             secrets: secrets_of(user).map(|secret| key(&namespace, secret)).collect(),
             seniority: instance.namespace.is_none().then(|| Box::new(Seniority::of(user))),
             claim: claim.map(|account| state.interned(account, &username)),
-            held: user.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER),
+            held: user.is_held(),
             job: running_job(user),
             group: group_of(user),
             instance,

@@ -11,7 +11,7 @@ use super::{
     seen::{InstanceFacts, InstanceSeen, Record, SecretSeen},
 };
 use crate::api::{
-    ACCOUNT_FINALIZER, ClickHouseUser, OPERATION_ANNOTATION,
+    ClickHouseUser, OPERATION_ANNOTATION,
     conditions::{self, ConditionStatus, READY, Reason},
 };
 
@@ -70,9 +70,8 @@ impl Seniority {
 /// because anybody can write it into a manifest.
 pub fn recorded(user: &ClickHouseUser, key: &OperatorKey) -> Option<Claim> {
     let metadata = &user.metadata;
-    let finalizer = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == ACCOUNT_FINALIZER);
     // Taken off an object that stays, the finalizer is put back; taken off one that goes, the claim has ended.
-    if !finalizer && metadata.deletion_timestamp.is_some() {
+    if !user.is_held() && metadata.deletion_timestamp.is_some() {
         return None;
     }
     let uid = Uid::new(metadata.uid.clone()?);
@@ -163,7 +162,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::journal::tests::key;
+    use crate::{api::ACCOUNT_FINALIZER, domain::journal::tests::key};
 
     fn account() -> Account {
         Account { instance: InstanceKey::new("cloud/instance"), username: Username::new("reporting") }

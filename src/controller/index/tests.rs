@@ -1,7 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{api::any_instance::tests::instance, domain::names::Username};
+use crate::{
+    api::{ACCOUNT_FINALIZER, any_instance::tests::instance},
+    domain::names::Username,
+};
 
 fn user(namespace: &str, name: &str, reference: &Value, created_at: i64) -> ClickHouseUser {
     let mut user: ClickHouseUser = serde_json::from_value(json!({

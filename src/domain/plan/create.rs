@@ -5,6 +5,7 @@ use super::{
     attempt::{Attempt, Resolution},
     call::Draft,
     recreate, refused, settle,
+    settled::ACCOUNT_READY,
 };
 use crate::seeded::{Bug, seeded};
 use crate::{
@@ -199,7 +200,7 @@ impl<'a> Situation<'a> {
 
     /// The account is there, and it is ours.
     pub(super) fn confirmed(&self, intent: &Intent, job: Option<JobId>, access: Access) -> Step {
-        let mut verdict = Verdict::new(Reason::AccountReady, "The account is as the manifest says.")
+        let mut verdict = Verdict::new(Reason::AccountReady, ACCOUNT_READY)
             .with_operation(self.operation(intent, OperationState::Succeeded, Some(self.now())), job);
         let due = self.still_due(intent, &access);
         verdict.account = match intent.secret.clone().zip(intent.fingerprint.clone()) {
