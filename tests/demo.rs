@@ -75,7 +75,11 @@ impl Demo {
     async fn built() -> Self {
         let (folder, errors) =
             (tempfile::tempdir().expect("a temporary folder"), tempfile::tempdir().expect("a temporary folder"));
-        let mut process = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/demo"))
+        // Whoever is started in the background of a script ignores SIGINT, and so does all that it starts; a shell cannot
+        // undo that for itself.
+        let mut process = Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/demo"))
             .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
