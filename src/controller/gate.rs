@@ -1,9 +1,8 @@
-//! The gate before every pass: so many at once over all scopes, first come first served, and what a person waits for
+//! The gate before every pass: so many at once over all scopes, in turn between namespaces, and what a person waits for
 //! goes first. Those who wait are names in a queue, not tasks, so that a hundred thousand may.
 
 use std::{
-    collections::VecDeque,
-    mem,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,7 +12,18 @@ use tokio::{
 };
 
 use super::index::Name;
-use crate::ops::{labels::Lane, metrics::Metrics};
+use crate::{
+    domain::fair_queue::FairQueue,
+    ops::{labels::Lane, metrics::Metrics},
+};
+
+/// Where both lanes wait, one pass in so many is of the slow one: a stream of new users must not keep a retry from ever
+/// coming.
+const SLOW_TURN: usize = 4;
+
+/// One part in so many of the passes is kept from the slow lane, and from any one namespace: passes that wait for a cloud
+/// that does not answer leave others room.
+const KEPT: usize = 4;
 
 /// Lets a bounded number of passes run, fairly within a lane.
 pub struct Gate {
@@ -23,8 +33,14 @@ pub struct Gate {
 
 struct State {
     free: usize,
-    fast: VecDeque<Ticket>,
-    slow: VecDeque<Ticket>,
+    /// Most passes of the slow lane, and of one namespace.
+    share: usize,
+    running_slow: usize,
+    running_by_namespace: HashMap<Arc<str>, usize>,
+    fast: FairQueue<Ticket>,
+    slow: FairQueue<Ticket>,
+    /// Passes of the fast lane since the last one of the slow lane.
+    fast_in_a_row: usize,
 }
 
 /// One who waits, and whom to tell.
@@ -41,61 +57,48 @@ pub type Admitted = (Name, Permit);
 pub struct Permit {
     /// `None` once the permit has been taken back by other means.
     gate: Option<Arc<Gate>>,
+    lane: Lane,
+    namespace: Arc<str>,
 }
 
 impl Gate {
     /// A gate for `concurrency` passes at once.
     pub fn new(concurrency: usize, metrics: Arc<Metrics>) -> Arc<Self> {
-        let state = State { free: concurrency, fast: VecDeque::new(), slow: VecDeque::new() };
+        let state = State {
+            free: concurrency,
+            share: concurrency - concurrency / KEPT,
+            running_slow: 0,
+            running_by_namespace: HashMap::new(),
+            fast: FairQueue::default(),
+            slow: FairQueue::default(),
+            fast_in_a_row: 0,
+        };
         Arc::new(Self { metrics, state: Mutex::new(state) })
     }
 
     /// Queues a name in a lane; its permit comes through `admitted`.
     pub fn enter(self: &Arc<Self>, lane: Lane, name: Name, admitted: &mpsc::UnboundedSender<Admitted>) {
-        {
-            let mut state = self.state();
-            if state.free == 0 {
-                let ticket = Ticket { name, admitted: admitted.clone(), since: Instant::now() };
-                state.lane(lane).push_back(ticket);
-                self.metrics.queue_depth(lane, state.lane(lane).len());
-                return;
-            }
-            state.free -= 1;
-        }
-        // Where nobody listens any more the permit is dropped, which gives it back.
-        let _ = admitted.send((name, self.permit()));
-    }
-
-    fn permit(self: &Arc<Self>) -> Permit {
-        Permit { gate: Some(self.clone()) }
-    }
-
-    fn leave(self: &Arc<Self>) {
-        while let Some(ticket) = self.next() {
-            match ticket.admitted.send((ticket.name, self.permit())) {
-                Ok(()) => return,
-                // Nobody listens; the permit must not come back here by its own drop.
-                Err(SendError((_, mut permit))) => drop(permit.gate.take()),
-            }
-        }
-    }
-
-    /// The next in line; `None` where nobody waits, and the permit is free then.
-    fn next(&self) -> Option<Ticket> {
+        let ticket = Ticket { admitted: admitted.clone(), since: Instant::now(), name };
         let mut state = self.state();
-        let lane = if state.fast.is_empty() { Lane::Slow } else { Lane::Fast };
-        let waiting = state.lane(lane);
-        let Some(ticket) = waiting.pop_front() else {
-            state.free += 1;
-            return None;
-        };
-        if waiting.is_empty() {
-            // After a start there is room for every user in it.
-            drop(mem::take(waiting));
+        let namespace = ticket.name.0.clone();
+        state.lane(lane).push(&namespace, ticket);
+        self.let_in(state);
+    }
+
+    /// Lets in as many of those who wait as there is room for.
+    fn let_in(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        while let Some((lane, namespace, ticket)) = state.next() {
+            self.metrics.queue_left(lane, ticket.since.elapsed());
+            let permit = Permit { gate: Some(self.clone()), lane, namespace };
+            if let Err(SendError((_, mut permit))) = ticket.admitted.send((ticket.name, permit)) {
+                // Nobody listens; the permit must not come back here by its own drop, which would wait for this lock.
+                drop(permit.gate.take());
+                state.left(permit.lane, &permit.namespace);
+            }
         }
-        self.metrics.queue_depth(lane, waiting.len());
-        self.metrics.queue_left(lane, ticket.since.elapsed());
-        Some(ticket)
+        for lane in [Lane::Fast, Lane::Slow] {
+            self.metrics.queue_depth(lane, state.lane(lane).len());
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -104,10 +107,52 @@ impl Gate {
 }
 
 impl State {
-    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Ticket> {
+    fn lane(&mut self, lane: Lane) -> &mut FairQueue<Ticket> {
         match lane {
             Lane::Fast => &mut self.fast,
             Lane::Slow => &mut self.slow,
+        }
+    }
+
+    /// The next in line whom there is room for, counted as inside.
+    fn next(&mut self) -> Option<(Lane, Arc<str>, Ticket)> {
+        if self.free == 0 {
+            return None;
+        }
+        let slow_is_due = self.fast_in_a_row + 1 >= SLOW_TURN;
+        let order = if slow_is_due { [Lane::Slow, Lane::Fast] } else { [Lane::Fast, Lane::Slow] };
+        order.into_iter().find_map(|lane| self.next_of(lane))
+    }
+
+    fn next_of(&mut self, lane: Lane) -> Option<(Lane, Arc<str>, Ticket)> {
+        if lane == Lane::Slow && self.running_slow >= self.share {
+            return None;
+        }
+        let Self { share, running_by_namespace, fast, slow, .. } = self;
+        let queue = if lane == Lane::Fast { fast } else { slow };
+        let has_room = |namespace: &str| running_by_namespace.get(namespace).is_none_or(|running| running < share);
+        let (namespace, ticket) = queue.pop(has_room)?;
+        self.free -= 1;
+        *self.running_by_namespace.entry(namespace.clone()).or_default() += 1;
+        match lane {
+            Lane::Fast => self.fast_in_a_row += 1,
+            Lane::Slow => {
+                self.running_slow += 1;
+                self.fast_in_a_row = 0;
+            }
+        }
+        Some((lane, namespace, ticket))
+    }
+
+    /// One who was let in has gone.
+    fn left(&mut self, lane: Lane, namespace: &str) {
+        self.free += 1;
+        self.running_slow -= usize::from(lane == Lane::Slow);
+        if let Some(running) = self.running_by_namespace.get_mut(namespace) {
+            *running -= 1;
+            if *running == 0 {
+                self.running_by_namespace.remove(namespace);
+            }
         }
     }
 }
@@ -115,7 +160,9 @@ impl State {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(gate) = self.gate.take() {
-            gate.leave();
+            let mut state = gate.state();
+            state.left(self.lane, &self.namespace);
+            gate.let_in(state);
         }
     }
 }
@@ -137,7 +184,16 @@ mod tests {
         }
 
         fn enter(&self, lane: Lane, name: &str) {
-            self.gate.enter(lane, (String::new(), name.to_owned()), &self.sender);
+            self.enter_of("", lane, name);
+        }
+
+        fn enter_of(&self, namespace: &str, lane: Lane, name: &str) {
+            self.gate.enter(lane, (namespace.to_owned(), name.to_owned()), &self.sender);
+        }
+
+        /// All who are let in now, and stay.
+        fn inside(&mut self) -> Vec<(String, Permit)> {
+            std::iter::from_fn(|| self.next()).collect()
         }
 
         fn next(&mut self) -> Option<(String, Permit)> {
@@ -171,6 +227,62 @@ mod tests {
             order.push(name);
         }
         assert_eq!(order, ["inside", "fast 1", "fast 2", "slow 1", "slow 2"]);
+    }
+
+    #[test]
+    fn namespaces_have_their_turns_one_after_the_other() {
+        let mut world = World::new(1);
+        world.enter(Lane::Fast, "inside");
+        for name in ["mass 1", "mass 2", "mass 3"] {
+            world.enter_of("mass", Lane::Fast, name);
+        }
+        world.enter_of("small", Lane::Fast, "small");
+        let mut order = Vec::new();
+        while let Some((name, _leaves)) = world.next() {
+            order.push(name);
+        }
+        assert_eq!(order, ["inside", "mass 1", "small", "mass 2", "mass 3"]);
+    }
+
+    #[test]
+    fn slow_lane_has_a_turn_among_many_of_the_fast_one() {
+        let mut world = World::new(1);
+        world.enter(Lane::Slow, "inside");
+        for name in ["1", "2", "3", "4"] {
+            world.enter(Lane::Fast, name);
+        }
+        world.enter(Lane::Slow, "slow");
+        let mut order = Vec::new();
+        while let Some((name, _leaves)) = world.next() {
+            order.push(name);
+        }
+        assert_eq!(order, ["inside", "1", "2", "3", "slow", "4"]);
+    }
+
+    #[test]
+    fn ten_thousand_retries_that_hang_leave_room_for_a_new_user() {
+        let mut world = World::new(64);
+        for number in 0..10_000 {
+            world.enter_of(&format!("team-{}", number % 50), Lane::Slow, &number.to_string());
+        }
+        let hanging = world.inside();
+        assert_eq!(hanging.len(), 48);
+        world.enter_of("team-1", Lane::Fast, "new");
+        assert_eq!(world.next().expect("room").0, "new");
+    }
+
+    #[test]
+    fn namespace_whose_passes_hang_leaves_room_for_the_others() {
+        let mut world = World::new(64);
+        for number in 0..10_000 {
+            world.enter_of("hanging", Lane::Fast, &number.to_string());
+        }
+        let mut hanging = world.inside();
+        assert_eq!(hanging.len(), 48);
+        world.enter_of("other", Lane::Fast, "new");
+        assert_eq!(world.next().expect("room").0, "new");
+        hanging.pop();
+        assert_eq!(world.inside().len(), 1, "whoever leaves makes room for the next of its namespace");
     }
 
     #[test]

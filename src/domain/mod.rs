@@ -6,6 +6,7 @@ pub mod connection_secret;
 pub mod desired;
 pub mod drift;
 pub mod duration;
+pub mod fair_queue;
 pub mod instance;
 pub mod journal;
 pub mod names;

@@ -1,12 +1,13 @@
 //! The one-writer queue of an instance: who may change something on it now, and who is next.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::domain::fair_queue::FairQueue;
 
 /// A turn that was offered and not taken up within this time goes to the next: its user may be gone.
 const OFFER_PATIENCE: Duration = Duration::from_secs(30);
@@ -31,8 +32,7 @@ pub struct Queue {
 #[derive(Default)]
 struct State {
     holder: Option<Holder>,
-    /// Groups in the order of their next turn, each first come first served.
-    groups: VecDeque<(String, VecDeque<Waiter>)>,
+    waiting: FairQueue<Waiter>,
 }
 
 struct Holder {
@@ -58,7 +58,7 @@ impl Queue {
                 false
             }
             // Free, but others have waited longer: they were woken or will be when the next turn is passed on.
-            None if state.groups.iter().any(|(_, waiting)| waiting.iter().any(|other| other.id != waiter.id)) => {
+            None if state.waiting.iter().any(|other| other.id != waiter.id) => {
                 state.enqueue(waiter);
                 state.pass_on(now);
                 state.claim(&waiter.id, now + self.longest_turn)
@@ -101,24 +101,14 @@ impl Queue {
 
 impl State {
     fn enqueue(&mut self, waiter: &Waiter) {
-        let place = self.groups.iter().position(|(group, _)| *group == waiter.group).unwrap_or_else(|| {
-            self.groups.push_back((waiter.group.clone(), VecDeque::new()));
-            self.groups.len() - 1
-        });
-        let waiting = &mut self.groups[place].1;
-        if !waiting.iter().any(|other| other.id == waiter.id) {
-            waiting.push_back(waiter.clone());
+        if !self.waiting.iter().any(|other| other.id == waiter.id) {
+            self.waiting.push(&waiter.group, waiter.clone());
         }
     }
 
-    /// Offers the free turn to the next waiter; its group goes to the end of the round.
+    /// Offers the free turn to the next waiter.
     fn pass_on(&mut self, now: Instant) {
-        let Some((group, mut waiting)) = self.groups.pop_front() else { return };
-        let next = waiting.pop_front();
-        if !waiting.is_empty() {
-            self.groups.push_back((group, waiting));
-        }
-        if let Some(next) = next {
+        if let Some((_, next)) = self.waiting.pop(|_| true) {
             (next.wake)();
             self.holder = Some(Holder { id: next.id, until: now + OFFER_PATIENCE });
         }
@@ -135,10 +125,7 @@ impl State {
     }
 
     fn forget(&mut self, id: &str) {
-        for (_, waiting) in &mut self.groups {
-            waiting.retain(|other| other.id != id);
-        }
-        self.groups.retain(|(_, waiting)| !waiting.is_empty());
+        self.waiting.retain(|other| other.id != id);
     }
 }
 
