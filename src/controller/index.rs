@@ -8,6 +8,7 @@ use std::{
 };
 
 use kube::Resource;
+use smallvec::SmallVec;
 
 use crate::{
     api::{
@@ -65,11 +66,13 @@ pub struct Index {
 /// A name as `namespace/name`, shared by all maps that hold it: there may be a hundred thousand of them.
 type Key = Arc<str>;
 
+/// Nearly always one, which then needs no memory of its own.
+type Keys = SmallVec<[Key; 1]>;
+
 #[derive(Default)]
 struct State {
     users: HashMap<Key, Entry>,
-    /// Nearly always one user a Secret.
-    by_secret: HashMap<Key, Vec<Key>>,
+    by_secret: HashMap<Key, Keys>,
     by_instance: HashMap<Arc<InstanceName>, Users>,
     /// Users by the account they hold on record.
     by_claim: HashMap<Arc<InstanceKey>, Accounts>,
@@ -78,12 +81,12 @@ struct State {
     instances_by_key: HashMap<InstanceKey, HashSet<Arc<InstanceName>>>,
 }
 
-/// Users by the name of their account, nearly always one. There are more only in a conflict.
-type Accounts = HashMap<Arc<str>, Vec<Key>>;
+/// Users by the name of their account. There are more than one only in a conflict.
+type Accounts = HashMap<Arc<str>, Keys>;
 
 struct Entry {
     /// The password's, and the connection Secrets asked for and written.
-    secrets: Box<[Key]>,
+    secrets: Keys,
     instance: Arc<InstanceName>,
     username: Arc<str>,
     /// Its age, where its instance is shared: such users may be counted.
@@ -363,14 +366,14 @@ fn namespace_in(key: &str) -> &str {
     key.split_once('/').map_or("", |(namespace, _)| namespace)
 }
 
-fn add(map: &mut HashMap<Arc<str>, Vec<Key>>, at: &Arc<str>, name: &Key) {
-    let names = map.entry(at.clone()).or_insert_with(|| Vec::with_capacity(1));
+fn add(map: &mut HashMap<Arc<str>, Keys>, at: &Arc<str>, name: &Key) {
+    let names = map.entry(at.clone()).or_default();
     if !names.contains(name) {
         names.push(name.clone());
     }
 }
 
-fn remove(map: &mut HashMap<Arc<str>, Vec<Key>>, at: &str, name: &str) {
+fn remove(map: &mut HashMap<Arc<str>, Keys>, at: &str, name: &str) {
     if let Some(names) = map.get_mut(at) {
         names.retain(|other| **other != *name);
         if names.is_empty() {

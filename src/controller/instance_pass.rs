@@ -144,7 +144,7 @@ async fn pass(
             streams::wake_users_of(&context, &name);
         }
         if let Some(connection) = connection.filter(|_| compared.is_some() && compared != compared_before) {
-            drift::wake_drifted(&context, &name, &connection);
+            drift::wake_drifted(&context, &name, &connection).await;
         }
     }
     match written {

@@ -8,7 +8,7 @@ pub fn drifted(record: &Record, listed: Option<&Account>) -> bool {
     match (&record.applied, listed) {
         (None, _) => false,
         (Some(_), None) => true,
-        (Some(applied), Some(account)) => *applied != account.access,
+        (Some(applied), Some(account)) => *applied != *account.access,
     }
 }
 
@@ -22,7 +22,7 @@ mod tests {
     }
 
     fn account(database: &str) -> Account {
-        Account { username: Username::new("reporting"), access: access(database), built_in: false }
+        Account { username: Username::new("reporting"), access: access(database).into(), built_in: false }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! list, job looks and the instance's queue.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -146,11 +146,11 @@ impl Connection {
         }
         self.admit_read()?;
         let mut instance = self.noted(self.cloud.read_instance().await)?;
-        // So that each of many users finds its own without reading them all.
-        instance
-            .accounts
-            .iter_mut()
-            .for_each(|accounts| accounts.sort_by(|one, other| one.username.cmp(&other.username)));
+        if let Some(accounts) = &mut instance.accounts {
+            // So that each of many users finds its own without reading them all.
+            accounts.sort_by(|one, other| one.username.cmp(&other.username));
+            share_access(accounts);
+        }
         self.note_busy(instance.busy, now);
         let reading = Arc::new(Reading { asked_at: now, instance });
         *last = Some(reading.clone());
@@ -277,7 +277,8 @@ impl Connection {
 
     /// Creates an account.
     pub async fn create(&self, attempt: &AttemptId, account: NewAccount<'_>) -> Mutation {
-        let made = Account { username: account.username.clone(), access: account.access.clone(), built_in: false };
+        let made =
+            Account { username: account.username.clone(), access: Arc::new(account.access.clone()), built_in: false };
         let outcome = self.cloud.create(attempt, account).await;
         self.changed(&made.username.clone(), Some(made), outcome).await
     }
@@ -298,7 +299,7 @@ impl Connection {
 
     /// Replaces databases and permission.
     pub async fn set_access(&self, attempt: &AttemptId, username: &Username, access: &Access) -> Mutation {
-        let made = Account { username: username.clone(), access: access.clone(), built_in: false };
+        let made = Account { username: username.clone(), access: Arc::new(access.clone()), built_in: false };
         let outcome = self.cloud.set_access(attempt, username, access).await;
         self.changed(username, Some(made), outcome).await
     }
@@ -367,6 +368,18 @@ impl Connection {
     fn changes(&self) -> MutexGuard<'_, HashMap<Username, (Timestamp, Option<Account>)>> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keeps one copy of what many accounts have alike: a hundred thousand of them may.
+fn share_access(accounts: &mut Vec<Account>) {
+    let mut known: BTreeSet<Arc<Access>> = BTreeSet::new();
+    for account in accounts.iter_mut() {
+        match known.get(&account.access) {
+            Some(access) => account.access = access.clone(),
+            None => _ = known.insert(account.access.clone()),
+        }
+    }
+    accounts.shrink_to_fit();
 }
 
 /// A monotonic time as wall-clock time, for those who plan in it.

@@ -4,7 +4,7 @@
 //! (one instance seen through one credential). Nothing here knows Kubernetes, and nothing outside `provider/` knows a
 //! cloud's wire format.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -84,7 +84,7 @@ pub struct WantedAccess {
 }
 
 /// Access in canonical form, comparable with `==`. A field that the cloud does not have is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
     /// Networks that may connect: canonical addresses and CIDRs.
@@ -243,8 +243,9 @@ pub enum CallKind {
 pub struct Account {
     /// Its name.
     pub username: Username,
-    /// Its access, canonical; fields the cloud does not list are `None`.
-    pub access: Access,
+    /// Its access, canonical; fields the cloud does not list are `None`. Shared, because nearly all accounts of a list
+    /// have the same.
+    pub access: Arc<Access>,
     /// Belongs to the cloud itself: never touched.
     pub built_in: bool,
 }

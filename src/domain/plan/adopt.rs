@@ -32,7 +32,7 @@ pub(super) fn listed(
         return step;
     }
     let draft =
-        Draft { adopting: true, ..Draft::new(OperationKind::SetPassword, account.access.clone(), Some(password)) };
+        Draft { adopting: true, ..Draft::new(OperationKind::SetPassword, (*account.access).clone(), Some(password)) };
     situation.announce(facts, draft, situation.reusable(OperationKind::SetPassword))
 }
 

@@ -46,7 +46,7 @@ impl<'a> Situation<'a> {
             Attempt::Unknown(_) if !facts.connected => Some(self.not_connected(facts)),
             Attempt::Unknown(intent) => match self.resolve(intent, facts) {
                 Resolution::Pending(step) => Some(step),
-                Resolution::Present(account) if account.access == intent.access => {
+                Resolution::Present(account) if *account.access == intent.access => {
                     Some(self.change_confirmed(intent, None))
                 }
                 Resolution::Job(job, state) => Some(self.change_ended(intent, job, state)),

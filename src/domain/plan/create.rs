@@ -77,7 +77,7 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
             match situation.resolve(intent, facts) {
                 Resolution::Pending(step) => situation.or_exit(step, intent, facts),
                 Resolution::Present(account) if account.built_in => account_exists(situation).step(),
-                Resolution::Present(account) => situation.confirmed(intent, None, account.access.clone()),
+                Resolution::Present(account) => situation.confirmed(intent, None, (*account.access).clone()),
                 Resolution::Absent | Resolution::NoJob => situation.checked(None, facts),
                 Resolution::Job(job, JobState::Running) => situation.job_running(intent, job, Reason::JobRunning),
                 Resolution::Job(job, state) => situation.create_ended(intent, &job, state),

@@ -241,7 +241,7 @@ impl<'a> Situation<'a> {
             Attempt::Unknown(intent) => match self.resolve(intent, facts) {
                 Resolution::Pending(step) => self.or_exit(step, intent, facts),
                 Resolution::Job(job, state) => self.addition_ended(intent, job, state),
-                Resolution::Present(account) => self.confirmed(intent, None, account.access.clone()),
+                Resolution::Present(account) => self.confirmed(intent, None, (*account.access).clone()),
                 Resolution::NoJob | Resolution::Absent => return self.add_again(facts),
             },
         };

@@ -209,7 +209,7 @@ impl<'a> Situation<'a> {
             return Err(Verdict::new(Reason::UpdatingAccess, message).at(at.max(self.now())).step());
         }
         let Some(seen) = listed else { return Ok(Looked::Access(self.noted_access())) };
-        let access = seen.account.as_ref().map(|it| &it.access);
+        let access = seen.account.as_ref().map(|it| &*it.access);
         Ok(match (settled_at.filter(|at| seen.asked_at < *at), access) {
             (None, Some(access)) => Looked::Access(access.clone()),
             (None, None) => Looked::Missing,

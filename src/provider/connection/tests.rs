@@ -95,7 +95,8 @@ fn connected() -> (Arc<Fake>, Connection) {
 }
 
 fn listing(usernames: &[&str]) -> InstanceReading {
-    let account = |name: &&str| Account { username: Username::new(*name), access: Access::default(), built_in: false };
+    let account =
+        |name: &&str| Account { username: Username::new(*name), access: Access::default().into(), built_in: false };
     InstanceReading { accounts: Some(usernames.iter().map(account).collect()), ..InstanceReading::default() }
 }
 

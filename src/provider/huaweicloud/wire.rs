@@ -1,6 +1,6 @@
 //! The JSON of the account calls, in both directions. Pure.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -101,11 +101,11 @@ pub(super) fn accounts(body: &[u8]) -> Option<Page<Account>> {
     let account = |user: Listed| Account {
         built_in: rules::built_in(&user.user_name),
         username: Username::new(user.user_name),
-        access: Access {
+        access: Arc::new(Access {
             allowed_hosts: None,
             databases: Some(user.databases.unwrap_or_default()),
             permission: user.dml.as_ref().and_then(permission),
-        },
+        }),
     };
     Some(Page { rows: user_details.into_iter().map(account).collect(), total: total_count })
 }

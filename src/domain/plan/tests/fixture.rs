@@ -112,7 +112,7 @@ pub fn usable(resource_version: &str, fingerprint: &str) -> PasswordSeen {
 }
 
 pub fn account(access: Access) -> Account {
-    Account { username: Username::new("reporting"), access, built_in: false }
+    Account { username: Username::new("reporting"), access: access.into(), built_in: false }
 }
 
 pub fn not_applied(class: ErrorClass) -> Result<Accepted, CallError> {

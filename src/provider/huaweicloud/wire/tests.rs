@@ -38,7 +38,7 @@ fn listed_access_equals_the_access_asked_for() {
             "user_details": [{"user_name": "ab", "databases": ["a", "b"], "dml": dml(permission)}],
             "total_count": 1,
         }));
-        assert_eq!(listed.expect("a page").rows[0].access, wanted);
+        assert_eq!(listed.expect("a page").rows[0].access, wanted.into());
     }
 }
 
@@ -48,7 +48,7 @@ fn account_without_databases_or_with_unknown_dml_is_read_as_that() {
         let page =
             page_of(&json!({"user_details": [{"user_name": "ab", "databases": null, "dml": dml}], "total_count": 1}));
         let access = page.expect("a page").rows.remove(0).access;
-        assert_eq!((access.databases, access.permission), (Some(BTreeSet::new()), None), "{dml}");
+        assert_eq!((&access.databases, access.permission), (&Some(BTreeSet::new()), None), "{dml}");
     }
 }
 
