@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clickhouse_user_operator::domain::operator_key::{KEY_BYTES, OperatorKey};
+use clickhouse_user_operator::{
+    api::IN_USE_FINALIZER,
+    domain::operator_key::{KEY_BYTES, OperatorKey},
+};
 use control_plane::{AuditEvent, AuditMark, ControlPlane};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -100,6 +103,16 @@ impl Cluster {
             }
         });
         created.buffer_unordered(PREPARING).collect().await
+    }
+
+    /// Writes instances as the operator leaves them behind where they have users.
+    pub async fn hold_instances(&self) {
+        let body = json!({ "metadata": { "finalizers": [IN_USE_FINALIZER] } }).to_string();
+        for team in 0..TEAMS {
+            let namespace = manifests::namespace(team);
+            let path = format!("/apis/chuser.dev/v1alpha1/namespaces/{namespace}/clickhouseinstances/warehouse");
+            let _: Object = ask(&self.client, "PATCH", &path, "application/merge-patch+json", body.clone()).await;
+        }
     }
 
     /// Writes users as the operator leaves them behind, with their accounts in the cloud.

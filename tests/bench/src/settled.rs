@@ -32,6 +32,7 @@ fn memory_goal(users: usize) -> f64 {
 pub async fn run(sizes: &Sizes, report: &mut Report) {
     let cloud = Cloud::start(sizes.latency).await;
     let cluster = Cluster::start(&cloud).await;
+    cluster.hold_instances().await;
     for begin in (0..sizes.users).step_by(PART) {
         let part = begin..(begin + PART).min(sizes.users);
         let stored = cluster.create_users(part.clone().map(User), User::manifest).await;
