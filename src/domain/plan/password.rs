@@ -9,6 +9,7 @@ use crate::{
         names::Fingerprint,
         seen::{InstanceFacts, LoginSeen, PasswordSeen, RecordedPassword, SecretSeen},
     },
+    provider::contract::{CallKind, Turn},
 };
 
 /// Whether the password in force is the Secret's.
@@ -62,7 +63,8 @@ impl Situation<'_> {
             return keep;
         }
         match &self.seen.password {
-            None => Err(Step::ReadPassword),
+            None if same_version => Err(Step::ReadPassword),
+            None => Err(self.waiting_for_a_change(facts).unwrap_or(Step::ReadPassword)),
             // Without its Secret the account goes on working with the password in force.
             Some(PasswordSeen::Missing(_)) => keep,
             Some(PasswordSeen::Unreadable(_)) => {
@@ -93,6 +95,19 @@ impl Situation<'_> {
                 Ok(Password::InForce(AccountChange::SamePassword(secret.clone(), fingerprint.clone())))
             }
             Some(PasswordSeen::Refused(_, _, refusal)) => Err(refused(refusal)),
+        }
+    }
+
+    /// A Secret that changed is read when it is the user's turn at its instance: whoever waits there would read it once
+    /// more each time it is woken. Where there may be no turn for long, what the Secret holds decides what is said.
+    fn waiting_for_a_change(&self, facts: &InstanceFacts) -> Option<Step> {
+        if !facts.connected || !facts.provider.rules().capabilities().set_password {
+            return None;
+        }
+        match &self.seen.turn {
+            None => Some(Step::TakeTurn(CallKind::SetPassword)),
+            Some(Turn::Waiting) => self.turn(facts, CallKind::SetPassword, Reason::UpdatingPassword).err(),
+            Some(_) => None,
         }
     }
 

@@ -1,7 +1,10 @@
 //! An account that is as the manifest says: what is still to be done around it before the pass ends. First the
 //! connection Secret, which `Ready` waits for; then the login check, which changes nothing but what is said of it.
 
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -13,7 +16,7 @@ use crate::{
     },
     domain::{
         connection_secret::ConnectionSecret,
-        names::Fingerprint,
+        names::{Fingerprint, Uid},
         seen::{ConnectionSecretFound, InstanceSeen, LoginSeen, PasswordSeen, SecretSeen},
     },
 };
@@ -280,7 +283,15 @@ impl Situation<'_> {
         match last {
             None => (changed_at, changed_at),
             Some(last) if verified_at.is_none() && last < believed_from => (believed_from, believed_from),
-            Some(last) => (last + interval.mul_f64(EARLIEST), last + interval.mul_f64(2.0 - EARLIEST)),
+            Some(last) => {
+                let (due, latest) = (last + interval.mul_f64(EARLIEST), last + interval.mul_f64(2.0 - EARLIEST));
+                if self.seen.login_tried.is_some() || latest > self.moment.started_at {
+                    return (due, latest);
+                }
+                // Those that came due while nobody was there are spread over an interval, not made all at once.
+                let due = self.moment.started_at + interval.mul_f64(place_in_round(&self.desired.uid));
+                (due, due)
+            }
         }
     }
 
@@ -304,6 +315,14 @@ impl Verdict {
         };
         self
     }
+}
+
+/// Where in a round a user has its place, from 0 to 1: always the same for one user.
+fn place_in_round(uid: &Uid) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    uid.hash(&mut hasher);
+    let [first, second, ..] = hasher.finish().to_le_bytes();
+    f64::from(u16::from_le_bytes([first, second])) / f64::from(u16::MAX)
 }
 
 fn between(from: Timestamp, to: Timestamp, jitter: f64) -> Timestamp {

@@ -1,12 +1,17 @@
 //! What is done around an account that is in order: the connection Secret, and the login check.
 
+use std::collections::BTreeSet;
+
 use super::{super::*, fixture::*};
 use crate::{
     api::{
         instance::{Connection, ConnectionTls},
         user::ConnectionSecretSpec,
     },
-    domain::seen::{ConnectionSecretFound, LoginSeen, PasswordSeen, SecretSeen},
+    domain::{
+        names::Uid,
+        seen::{ConnectionSecretFound, LoginSeen, PasswordSeen, SecretSeen},
+    },
     provider::contract::{Accepted, ProviderKind::HuaweiCloud},
 };
 
@@ -256,6 +261,27 @@ fn next_login_is_due_an_interval_after_the_last() {
     }
     let changed_since = last(Some(100), Some(100), 300).with(|it| it.seen.record.changed_at = Some(at(200)));
     assert_eq!(changed_since.step(), Step::ReadPassword);
+}
+
+#[test]
+fn logins_that_came_due_while_no_operator_ran_are_spread_over_an_interval_after_the_start() {
+    let start = 10_000;
+    let due = |uid: &str| {
+        let case = checked().at(start).with(|it| {
+            it.started_at = at(start);
+            it.desired.uid = Uid::new(uid);
+            it.seen.record.verified_at = Some(at(100));
+        });
+        let Recheck::At(due) = case.verdict().recheck else { panic!("a time") };
+        assert_eq!(case.at(due.as_second() - at(0).as_second() + 1).step(), Step::ReadPassword);
+        due
+    };
+    let all: BTreeSet<_> = (0..100).map(|number| due(&format!("uid-{number}"))).collect();
+    assert!(all.len() > 90, "{} different times", all.len());
+    let end = at(start) + INTERVAL;
+    assert!(all.iter().all(|due| (at(start)..=end).contains(due)));
+    let (first, last) = (*all.first().expect("some"), *all.last().expect("some"));
+    assert!(last.duration_since(first).unsigned_abs() > INTERVAL.mul_f64(0.8));
 }
 
 #[test]

@@ -174,7 +174,10 @@ fn instance_that_is_confirmed_gone_is_said_by_settled_users_too() {
 
 #[test]
 fn new_version_of_the_secret_is_read_once_and_noted_where_the_password_is_the_same() {
-    let case = Case::on(HuaweiCloud).owned().with(|it| it.seen.secret = secret("2"));
+    let case = Case::on(HuaweiCloud).owned().with(|it| {
+        it.seen.secret = secret("2");
+        it.seen.turn = Some(Turn::Ours);
+    });
     assert_eq!(case.step(), Step::ReadPassword);
     let same = case.with(|it| it.seen.password = Some(usable("2", "f")));
     let expected = Verdict {
@@ -182,6 +185,22 @@ fn new_version_of_the_secret_is_read_once_and_noted_where_the_password_is_the_sa
         ..verdict(Reason::AccountReady)
     };
     assert_eq!(same.verdict(), expected);
+}
+
+#[test]
+fn new_version_of_the_secret_is_not_read_before_it_is_the_users_turn_at_the_instance() {
+    let turn = |turn| {
+        Case::on(HuaweiCloud).owned().with(|it| {
+            it.seen.secret = secret("2");
+            it.seen.turn = turn;
+        })
+    };
+    assert_eq!(turn(None).step(), Step::TakeTurn(CallKind::SetPassword));
+    assert_eq!(turn(Some(Turn::Waiting)).verdict(), verdict(Reason::UpdatingPassword).quietly());
+    // A cloud in trouble may give no turn for long: whether anything is to be done there is known by then.
+    assert_eq!(turn(Some(Turn::NotBefore(at(500)))).step(), Step::ReadPassword);
+    let elsewhere = Case::on(QingCloud).owned().with(|it| it.seen.secret = secret("2"));
+    assert_eq!(elsewhere.step(), Step::ReadPassword, "a re-creation reads for itself");
 }
 
 #[test]
