@@ -32,8 +32,8 @@ use crate::{
         secret::SecretText,
         seen::{CallSeen, ConnectionSecretSeen, InstanceFacts, InstanceSeen, PasswordSeen, Record, SecretSeen, Seen},
     },
-    kubeio::KubeError,
-    ops::labels::OperationKind,
+    kubeio::{Kube, KubeError},
+    ops::labels::{Lane, OperationKind},
     provider::{
         connection::Connection,
         contract::{Accepted, CallError, CallKind, CloudError, ErrorClass, NewAccount},
@@ -55,6 +55,8 @@ pub enum Interrupted {
 /// A pass at work.
 pub struct Acting {
     pub(super) scope: Arc<Scope>,
+    pub(super) kube: Kube,
+    lane: Lane,
     user: Arc<ClickHouseUser>,
     /// What the plan wants.
     pub desired: Desired,
@@ -72,8 +74,10 @@ pub struct Acting {
 
 impl Acting {
     /// Gathers what is known without asking anybody.
-    pub fn begin(scope: Arc<Scope>, user: Arc<ClickHouseUser>, desired: Desired) -> Self {
+    pub fn begin(scope: Arc<Scope>, user: Arc<ClickHouseUser>, desired: Desired, lane: Lane) -> Self {
         let context = &scope.context;
+        // A changed password does not wait behind new users, whose requests are many.
+        let kube = if lane == Lane::Urgent { context.kube.urgent() } else { context.kube.clone() };
         let instance = InstanceName::meant(&desired.namespace, desired.instance_kind, &desired.instance_name);
         let (facts, connection) = instance_seen(context, &user, &instance);
         let Remembered { login_tried, connection_secret, written_at } = scope.around.of(&desired.uid);
@@ -103,7 +107,19 @@ impl Acting {
             listed: connection.as_ref().and_then(|connection| connection.listed(&desired.username)),
             ..seen
         };
-        Self { scope, user, desired, seen, instance, connection, password: None, found_secret: None, claiming: None }
+        Self {
+            scope,
+            kube,
+            lane,
+            user,
+            desired,
+            seen,
+            instance,
+            connection,
+            password: None,
+            found_secret: None,
+            claiming: None,
+        }
     }
 
     /// Performs one step.
@@ -124,7 +140,7 @@ impl Acting {
             Step::HoldInstance => self.hold_instance().await?,
             Step::WriteIntent(intent) => self.write_intent(*intent).await?,
             Step::RestoreFinalizer => {
-                let written = self.scope.context.kube.write_intent(&self.user, None).await;
+                let written = self.kube.write_intent(&self.user, None).await;
                 self.wrote(written, "putting the finalizer back")?;
             }
             Step::Call(kind) => self.call(kind).await?,
@@ -142,7 +158,7 @@ impl Acting {
             let mut tries = 0;
             loop {
                 tries += 1;
-                match self.scope.context.kube.apply_user_status(&self.user, &status).await {
+                match self.kube.apply_user_status(&self.user, &status).await {
                     // Somebody wrote something else; what status says is still true of the newer object.
                     Err(KubeError::Conflict) if tries < STATUS_TRIES => self.read_again().await?,
                     written => break self.wrote(written, "writing status")?,
@@ -181,7 +197,7 @@ impl Acting {
             SecretSeen::Present { resource_version, .. } => Some(resource_version.as_str()),
             SecretSeen::Missing => None,
         };
-        let read = context.kube.read_secret(&self.desired.namespace, &source.secret, version).await;
+        let read = self.kube.read_secret(&self.desired.namespace, &source.secret, version).await;
         let (seen, text) = match read {
             Err(KubeError::NotFound) => {
                 (PasswordSeen::Missing(format!("Secret {} to be created", source.secret)), None)
@@ -212,7 +228,7 @@ impl Acting {
     async fn hold_instance(&mut self) -> Result<(), Interrupted> {
         let context = &self.scope.context;
         let Some(instance) = context.instance(&self.instance) else { return Err(Interrupted::Stale) };
-        match context.kube.set_in_use(&instance, true).await {
+        match self.kube.set_in_use(&instance, true).await {
             Ok(written) => context.wrote_instance(written),
             Err(KubeError::Conflict | KubeError::NotFound) => return Err(Interrupted::Stale),
             Err(error) => return Err(Interrupted::Failed(format!("holding the instance failed: {error}"))),
@@ -230,7 +246,7 @@ impl Acting {
             return Err(Interrupted::Stale);
         }
         let annotation = journal::seal(&intent, &self.scope.context.key);
-        let written = self.scope.context.kube.write_intent(&self.user, Some(&annotation)).await;
+        let written = self.kube.write_intent(&self.user, Some(&annotation)).await;
         self.wrote(written, "writing the intent")?;
         self.seen.intent = Some(intent);
         Ok(())
@@ -268,12 +284,16 @@ impl Acting {
         } else if !matches!(intent.kind, user::OperationKind::Create | user::OperationKind::Delete) {
             self.scope.changes.made(&self.desired.uid, Timestamp::now());
         }
+        if matches!(outcome, Ok(Accepted::Done)) {
+            // What is left of the pass is between the API server and us.
+            connection.queue.leave(self.desired.uid.as_str(), Instant::now());
+        }
         self.seen.call = Some(CallSeen { kind, outcome });
         Ok(())
     }
 
     async fn release(&mut self, release: &Release, now: Timestamp) -> Result<(), Interrupted> {
-        match self.scope.context.kube.release_user(&self.user).await {
+        match self.kube.release_user(&self.user).await {
             Ok(()) => {}
             Err(KubeError::Conflict) => return Err(Interrupted::Stale),
             Err(error) => return Err(Interrupted::Failed(format!("taking the finalizer off failed: {error}"))),
@@ -313,7 +333,7 @@ impl Acting {
     /// Reads the object as it is now. Another object of the same name ends the pass, and so does a status that somebody
     /// else wrote: another leader knows more than a process that was stopped and woken late.
     async fn read_again(&mut self) -> Result<(), Interrupted> {
-        let now = self.scope.context.kube.get_user(&self.desired.namespace, &self.desired.name).await;
+        let now = self.kube.get_user(&self.desired.namespace, &self.desired.name).await;
         match now {
             Ok(user) if user.uid().as_deref() == Some(self.desired.uid.as_str()) => {
                 let written = user.status.as_ref().is_some_and(|status| status.uid.is_some());
@@ -376,6 +396,7 @@ impl Acting {
         Waiter {
             id: self.desired.uid.as_str().to_owned(),
             group: self.desired.namespace.clone(),
+            urgent: self.lane == Lane::Urgent,
             wake: Arc::new(move || scope.wake_user(&name)),
         }
     }

@@ -77,7 +77,7 @@ impl Acting {
 
     /// Reads the connection Secret and holds it against the one that should be there.
     pub(super) async fn read_connection_secret(&mut self, wanted: ConnectionSecret, exact: bool) {
-        let read = self.scope.context.kube.find_secret(&self.desired.namespace, &wanted.name).await;
+        let read = self.kube.find_secret(&self.desired.namespace, &wanted.name).await;
         let found = match read {
             Ok(found) => {
                 let (key, seen) = (&self.scope.context.key, &self.seen.instance);
@@ -108,7 +108,7 @@ impl Acting {
                 wanted.name
             ))
         };
-        let kube = &self.scope.context.kube;
+        let kube = &self.kube;
         let written = match (&self.password, &self.found_secret) {
             (Some(password), None) => kube.create_connection_secret(self.owner(), &wanted, password).await,
             (Some(password), Some(found)) => {
@@ -131,7 +131,7 @@ impl Acting {
 
     /// Removes a connection Secret that is no longer asked for.
     pub(super) async fn remove_connection_secret(&mut self, name: &str) {
-        let removed = self.scope.context.kube.remove_connection_secret(self.owner(), name).await;
+        let removed = self.kube.remove_connection_secret(self.owner(), name).await;
         if let Err(error) = &removed {
             let (namespace, user) = (&self.desired.namespace, &self.desired.name);
             tracing::warn!(namespace, name = user, "Secret {name} cannot be removed: {error}");

@@ -1,5 +1,5 @@
 //! The gate before every pass: so many at once over all scopes, in turn between namespaces, and what a person waits for
-//! goes first. Those who wait are names in a queue, not tasks, so that a hundred thousand may.
+//! goes first, changed passwords before all. Those who wait are names in a queue, not tasks, so that a hundred thousand may.
 
 use std::{
     collections::HashMap,
@@ -17,12 +17,12 @@ use crate::{
     ops::{labels::Lane, metrics::Metrics},
 };
 
-/// Where both lanes wait, one pass in so many is of the slow one: a stream of new users must not keep a retry from ever
-/// coming.
+/// Where both wait, one pass in so many is of the slow lane and the others of the fast one: a stream of new users must not
+/// keep a retry from ever coming.
 const SLOW_TURN: usize = 4;
 
-/// One part in so many of the passes is kept from the slow lane, and from any one namespace: passes that wait for a cloud
-/// that does not answer leave others room.
+/// One part in so many of the passes is for changed passwords alone, and of the rest as much is kept from the slow lane, and
+/// from any one namespace: passes that are many, or wait for a cloud that does not answer, leave others room.
 const KEPT: usize = 4;
 
 /// Lets a bounded number of passes run, fairly within a lane.
@@ -32,13 +32,10 @@ pub struct Gate {
 }
 
 struct State {
-    free: usize,
-    /// Most passes of the slow lane, and of one namespace.
-    share: usize,
-    running_slow: usize,
+    concurrency: usize,
+    running: HashMap<Lane, usize>,
     running_by_namespace: HashMap<Arc<str>, usize>,
-    fast: FairQueue<Ticket>,
-    slow: FairQueue<Ticket>,
+    waiting: HashMap<Lane, FairQueue<Ticket>>,
     /// Passes of the fast lane since the last one of the slow lane.
     fast_in_a_row: usize,
 }
@@ -65,12 +62,10 @@ impl Gate {
     /// A gate for `concurrency` passes at once.
     pub fn new(concurrency: usize, metrics: Arc<Metrics>) -> Arc<Self> {
         let state = State {
-            free: concurrency,
-            share: concurrency - concurrency / KEPT,
-            running_slow: 0,
+            concurrency,
+            running: HashMap::new(),
             running_by_namespace: HashMap::new(),
-            fast: FairQueue::default(),
-            slow: FairQueue::default(),
+            waiting: HashMap::new(),
             fast_in_a_row: 0,
         };
         Arc::new(Self { metrics, state: Mutex::new(state) })
@@ -81,7 +76,7 @@ impl Gate {
         let ticket = Ticket { admitted: admitted.clone(), since: Instant::now(), name };
         let mut state = self.state();
         let namespace = ticket.name.0.clone();
-        state.lane(lane).push(&namespace, ticket);
+        state.waiting.entry(lane).or_default().push(&namespace, ticket);
         self.let_in(state);
     }
 
@@ -96,8 +91,8 @@ impl Gate {
                 state.left(permit.lane, &permit.namespace);
             }
         }
-        for lane in [Lane::Fast, Lane::Slow] {
-            self.metrics.queue_depth(lane, state.lane(lane).len());
+        for (lane, waiting) in &state.waiting {
+            self.metrics.queue_depth(*lane, waiting.len());
         }
     }
 
@@ -107,47 +102,48 @@ impl Gate {
 }
 
 impl State {
-    fn lane(&mut self, lane: Lane) -> &mut FairQueue<Ticket> {
-        match lane {
-            Lane::Fast => &mut self.fast,
-            Lane::Slow => &mut self.slow,
-        }
-    }
-
     /// The next in line whom there is room for, counted as inside.
     fn next(&mut self) -> Option<(Lane, Arc<str>, Ticket)> {
-        if self.free == 0 {
-            return None;
-        }
         let slow_is_due = self.fast_in_a_row + 1 >= SLOW_TURN;
-        let order = if slow_is_due { [Lane::Slow, Lane::Fast] } else { [Lane::Fast, Lane::Slow] };
-        order.into_iter().find_map(|lane| self.next_of(lane))
+        let [first, then] = if slow_is_due { [Lane::Slow, Lane::Fast] } else { [Lane::Fast, Lane::Slow] };
+        [Lane::Urgent, first, then].into_iter().find_map(|lane| self.next_of(lane))
     }
 
     fn next_of(&mut self, lane: Lane) -> Option<(Lane, Arc<str>, Ticket)> {
-        if lane == Lane::Slow && self.running_slow >= self.share {
+        if !self.has_room(lane) {
             return None;
         }
-        let Self { share, running_by_namespace, fast, slow, .. } = self;
-        let queue = if lane == Lane::Fast { fast } else { slow };
-        let has_room = |namespace: &str| running_by_namespace.get(namespace).is_none_or(|running| running < share);
-        let (namespace, ticket) = queue.pop(has_room)?;
-        self.free -= 1;
+        let Self { concurrency, running_by_namespace, waiting, .. } = self;
+        let share = *concurrency - 2 * (*concurrency / KEPT);
+        let has_room = |namespace: &str| running_by_namespace.get(namespace).is_none_or(|running| *running < share);
+        let (namespace, ticket) = waiting.get_mut(&lane)?.pop(has_room)?;
+        *self.running.entry(lane).or_default() += 1;
         *self.running_by_namespace.entry(namespace.clone()).or_default() += 1;
         match lane {
+            Lane::Urgent => {}
             Lane::Fast => self.fast_in_a_row += 1,
-            Lane::Slow => {
-                self.running_slow += 1;
-                self.fast_in_a_row = 0;
-            }
+            Lane::Slow => self.fast_in_a_row = 0,
         }
         Some((lane, namespace, ticket))
     }
 
+    fn has_room(&self, lane: Lane) -> bool {
+        let running = |lane| self.running.get(&lane).copied().unwrap_or_default();
+        let [urgent, fast, slow] = [Lane::Urgent, Lane::Fast, Lane::Slow].map(running);
+        let kept = self.concurrency / KEPT;
+        let has_room = match lane {
+            Lane::Urgent => urgent < kept.max(1),
+            Lane::Fast => fast + slow < self.concurrency - kept,
+            Lane::Slow => fast + slow < self.concurrency - kept && slow < self.concurrency - 2 * kept,
+        };
+        has_room && urgent + fast + slow < self.concurrency
+    }
+
     /// One who was let in has gone.
     fn left(&mut self, lane: Lane, namespace: &str) {
-        self.free += 1;
-        self.running_slow -= usize::from(lane == Lane::Slow);
+        if let Some(running) = self.running.get_mut(&lane) {
+            *running -= 1;
+        }
         if let Some(running) = self.running_by_namespace.get_mut(namespace) {
             *running -= 1;
             if *running == 0 {
@@ -266,9 +262,27 @@ mod tests {
             world.enter_of(&format!("team-{}", number % 50), Lane::Slow, &number.to_string());
         }
         let hanging = world.inside();
-        assert_eq!(hanging.len(), 48);
+        assert_eq!(hanging.len(), 32);
         world.enter_of("team-1", Lane::Fast, "new");
         assert_eq!(world.next().expect("room").0, "new");
+    }
+
+    #[test]
+    fn changed_password_does_not_wait_behind_ten_thousand_new_users() {
+        let mut world = World::new(64);
+        for number in 0..10_000 {
+            world.enter_of(&format!("team-{}", number % 50), Lane::Fast, &number.to_string());
+        }
+        let inside = world.inside();
+        assert_eq!(inside.len(), 48);
+        for number in 0..100 {
+            world.enter_of("team-1", Lane::Urgent, &format!("changed {number}"));
+        }
+        let changed = world.inside();
+        assert_eq!(changed.len(), 16, "many changed passwords leave room too");
+        assert!(changed.iter().all(|(name, _)| name.starts_with("changed")));
+        drop(inside);
+        assert_eq!(world.inside().len(), 48);
     }
 
     #[test]
@@ -278,7 +292,7 @@ mod tests {
             world.enter_of("hanging", Lane::Fast, &number.to_string());
         }
         let mut hanging = world.inside();
-        assert_eq!(hanging.len(), 48);
+        assert_eq!(hanging.len(), 32);
         world.enter_of("other", Lane::Fast, "new");
         assert_eq!(world.next().expect("room").0, "new");
         hanging.pop();

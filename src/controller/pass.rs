@@ -50,7 +50,8 @@ pub async fn run(scope: Arc<Scope>, name: Name) -> Option<Duration> {
     };
 
     let (context, started) = (scope.context.clone(), Instant::now());
-    let guarded = AssertUnwindSafe(pass(scope.clone(), user, failures)).catch_unwind();
+    let lane = lane_of(&scope, &user);
+    let guarded = AssertUnwindSafe(pass(scope.clone(), user, lane, failures)).catch_unwind();
     let end = match tokio::time::timeout(context.pass_deadline, guarded).await {
         Ok(Ok(end)) => end,
         Ok(Err(_)) => {
@@ -75,7 +76,7 @@ pub async fn run(scope: Arc<Scope>, name: Name) -> Option<Duration> {
     end.next.map(|at| until(at, now))
 }
 
-async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, failures: u32) -> End {
+async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, lane: Lane, failures: u32) -> End {
     let Some(desired) = Desired::of(&user) else {
         return End { outcome: PassOutcome::Settled, next: None, failed: false };
     };
@@ -92,7 +93,7 @@ async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, failures: u32) -> En
         key_id: context.key.id().clone(),
         settings: &context.settings,
     };
-    let mut acting = Acting::begin(scope, user, desired);
+    let mut acting = Acting::begin(scope, user, desired, lane);
     for _ in 0..MOST_STEPS {
         let step = plan(&acting.desired, &acting.seen, &moment);
         tracing::debug!(namespace = acting.desired.namespace, name = acting.desired.name, step = step.name(), "step");
@@ -169,9 +170,14 @@ fn until(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or_default()
 }
 
-/// New, changed and deleted users go first: a person waits for them.
+/// The lane of the user of this name.
 pub fn lane(scope: &Scope, name: &Name) -> Lane {
-    let Some(user) = &scope.users.get(name) else { return Lane::Slow };
+    scope.users.get(name).map_or(Lane::Slow, |user| lane_of(scope, &user))
+}
+
+/// A person waits for users that are new, changed or deleted. Where a password changed, whoever logs in with the new one
+/// fails until the account has it.
+fn lane_of(scope: &Scope, user: &ClickHouseUser) -> Lane {
     let status = user.status.as_ref();
     let observed = status.and_then(|status| status.observed_generation);
     let password = status.and_then(|status| status.password.as_ref());
@@ -184,8 +190,11 @@ pub fn lane(scope: &Scope, name: &Name) -> Lane {
     let requested = user.annotations().get(RECONCILE_REQUESTED_ANNOTATION);
     let asked = requested.is_some() && requested != status.and_then(|it| it.last_handled_reconcile_at.as_ref());
     let new = observed != user.metadata.generation || user.metadata.deletion_timestamp.is_some();
-    let fast = new || secret_changed || asked;
-    if fast { Lane::Fast } else { Lane::Slow }
+    match () {
+        () if secret_changed => Lane::Urgent,
+        () if new || asked => Lane::Fast,
+        () => Lane::Slow,
+    }
 }
 
 /// What a retry of this user waits for besides time.

@@ -80,8 +80,8 @@ impl Names {
         }
         self.later.remove(&name);
         let lane = lane(&name);
-        // One that waits in the slow lane and has become urgent queues once more; the first permit counts.
-        if !matches!(self.waiting.get(&name), Some(queued) if *queued == lane || *queued == Lane::Fast) {
+        // One that waits and is in more of a hurry now queues once more; the first permit counts.
+        if self.waiting.get(&name).is_none_or(|queued| lane < *queued) {
             self.waiting.insert(name.clone(), lane);
             self.gate.enter(lane, name, &self.sender);
         }

@@ -18,6 +18,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// long at 32, ten times at 128), and whoever is in a hurry waits behind all of them there, where nobody is fair.
 const CALLS: usize = 16;
 
+/// Calls at once on top of those, for whoever does not wait behind the others.
+const URGENT_CALLS: usize = 8;
+
 /// Why a call to the API server failed, in the ways that callers tell apart.
 #[derive(Debug, thiserror::Error)]
 pub enum KubeError {
@@ -48,6 +51,7 @@ pub struct Kube {
     metrics: Arc<Metrics>,
     /// First come, first served; those who may come at all are few, and chosen fairly.
     calls: Arc<Semaphore>,
+    urgent_calls: Arc<Semaphore>,
 }
 
 impl Kube {
@@ -57,7 +61,14 @@ impl Kube {
         // Our own requeue is the retry; the client's would repeat POST and PATCH up to 15 times inside one call.
         config.default_retry = false;
         let client = Client::try_from(config).map_err(|error| KubeError::Unreachable(error.to_string()))?;
-        Ok(Self { client, metrics, calls: Arc::new(Semaphore::new(CALLS)) })
+        let [calls, urgent_calls] = [CALLS, URGENT_CALLS].map(|most| Arc::new(Semaphore::new(most)));
+        Ok(Self { client, metrics, calls, urgent_calls })
+    }
+
+    /// For calls that do not wait behind all others.
+    #[must_use]
+    pub fn urgent(&self) -> Self {
+        Self { calls: self.urgent_calls.clone(), ..self.clone() }
     }
 
     /// Makes one call under the deadline and counts it.

@@ -39,8 +39,10 @@ words! {
 }
 
 words! {
-    /// The two lanes to the clouds.
+    /// The lanes to the clouds, the first in the greatest hurry.
     Lane {
+        /// Changed passwords: whoever logs in with the new one fails meanwhile.
+        Urgent = "urgent",
         /// What a person waits for: new, changed and deleted users.
         Fast = "fast",
         /// Drift checks and retries.

@@ -19,6 +19,8 @@ pub struct Waiter {
     pub id: String,
     /// Turns go round between groups, so that one group's mass does not hold up the others.
     pub group: String,
+    /// Every second turn is for those in a hurry.
+    pub urgent: bool,
     /// Called when it is this one's turn.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -32,7 +34,9 @@ pub struct Queue {
 #[derive(Default)]
 struct State {
     holder: Option<Holder>,
-    waiting: FairQueue<Waiter>,
+    urgent: FairQueue<Waiter>,
+    others: FairQueue<Waiter>,
+    last_was_urgent: bool,
 }
 
 struct Holder {
@@ -58,7 +62,7 @@ impl Queue {
                 false
             }
             // Free, but others have waited longer: they were woken or will be when the next turn is passed on.
-            None if state.waiting.iter().any(|other| other.id != waiter.id) => {
+            None if state.waiting().any(|other| other.id != waiter.id) => {
                 state.enqueue(waiter);
                 state.pass_on(now);
                 state.claim(&waiter.id, now + self.longest_turn)
@@ -101,14 +105,22 @@ impl Queue {
 
 impl State {
     fn enqueue(&mut self, waiter: &Waiter) {
-        if !self.waiting.iter().any(|other| other.id == waiter.id) {
-            self.waiting.push(&waiter.group, waiter.clone());
+        if !self.waiting().any(|other| other.id == waiter.id) {
+            let queue = if waiter.urgent { &mut self.urgent } else { &mut self.others };
+            queue.push(&waiter.group, waiter.clone());
         }
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Waiter> {
+        self.urgent.iter().chain(self.others.iter())
     }
 
     /// Offers the free turn to the next waiter.
     fn pass_on(&mut self, now: Instant) {
-        if let Some((_, next)) = self.waiting.pop(|_| true) {
+        let urgent = !self.urgent.is_empty() && !(self.last_was_urgent && !self.others.is_empty());
+        let queue = if urgent { &mut self.urgent } else { &mut self.others };
+        if let Some((_, next)) = queue.pop(|_| true) {
+            self.last_was_urgent = urgent;
             (next.wake)();
             self.holder = Some(Holder { id: next.id, until: now + OFFER_PATIENCE });
         }
@@ -125,7 +137,8 @@ impl State {
     }
 
     fn forget(&mut self, id: &str) {
-        self.waiting.retain(|other| other.id != id);
+        self.urgent.retain(|other| other.id != id);
+        self.others.retain(|other| other.id != id);
     }
 }
 
@@ -153,7 +166,7 @@ mod tests {
         fn waiter(&self, group: &str, id: &str) -> Waiter {
             let (sender, name) = (self.sender.clone(), id.to_owned());
             let wake = Arc::new(move || sender.send(name.clone()).expect("the test listens"));
-            Waiter { id: id.to_owned(), group: group.to_owned(), wake }
+            Waiter { id: id.to_owned(), group: group.to_owned(), urgent: id.starts_with("urgent"), wake }
         }
 
         fn take(&self, group: &str, id: &str) -> bool {
@@ -192,6 +205,23 @@ mod tests {
             order.push(holder.clone());
         }
         assert_eq!(order, ["m1", "s1", "m2", "m3"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_in_a_hurry_have_the_next_turn_and_then_every_second() {
+        let world = World::new();
+        let mut holder = "m0".to_owned();
+        assert!(world.take("mass", &holder));
+        for id in ["m1", "m2", "urgent 1", "urgent 2", "urgent 3"] {
+            assert!(!world.take("mass", id));
+        }
+        let mut order = Vec::new();
+        for _ in 0..5 {
+            world.queue.leave(&holder, world.now);
+            holder = world.woken().pop().expect("somebody is next");
+            order.push(holder.clone());
+        }
+        assert_eq!(order, ["urgent 1", "m1", "urgent 2", "m2", "urgent 3"]);
     }
 
     #[tokio::test(start_paused = true)]

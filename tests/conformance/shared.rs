@@ -58,7 +58,7 @@ fn waiter(id: &str) -> (Waiter, Arc<AtomicBool>) {
     let woken = Arc::new(AtomicBool::new(false));
     let wake = woken.clone();
     let wake = Arc::new(move || wake.store(true, Ordering::Relaxed));
-    (Waiter { id: id.to_owned(), group: id.to_owned(), wake }, woken)
+    (Waiter { id: id.to_owned(), group: id.to_owned(), urgent: false, wake }, woken)
 }
 
 fn not_before(delay: Delay) -> Timestamp {

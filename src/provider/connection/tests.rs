@@ -111,7 +111,7 @@ async fn create(connection: &Connection, name: &str) -> Mutation {
 }
 
 async fn turn(connection: &Connection) -> Turn {
-    let waiter = Waiter { id: "1".to_owned(), group: "team".to_owned(), wake: Arc::new(|| {}) };
+    let waiter = Waiter { id: "1".to_owned(), group: "team".to_owned(), urgent: false, wake: Arc::new(|| {}) };
     connection.take_turn(CallKind::Create, &waiter).await
 }
 
@@ -321,7 +321,7 @@ async fn whoever_cannot_read_the_instance_gets_no_place_in_its_queue() {
     let (fake, connection) = connected();
     fake.reads_as(Err(error(ErrorClass::InstanceNotFound)));
     assert!(matches!(turn(&connection).await, Turn::NotBefore(_)));
-    let owner = Waiter { id: "owner".to_owned(), group: "team".to_owned(), wake: Arc::new(|| {}) };
+    let owner = Waiter { id: "owner".to_owned(), group: "team".to_owned(), urgent: false, wake: Arc::new(|| {}) };
     assert!(connection.queue.take(&owner, Instant::now()), "the queue is free for others");
     fake.reads_as(Ok(listing(&[])));
     assert_eq!(turn(&connection).await, Turn::Waiting, "and it is read first");
