@@ -33,7 +33,7 @@ use crate::{
         seen::{CallSeen, ConnectionSecretSeen, InstanceFacts, InstanceSeen, PasswordSeen, Record, SecretSeen, Seen},
     },
     kubeio::{Kube, KubeError},
-    ops::labels::{Lane, OperationKind},
+    ops::labels::OperationKind,
     provider::{
         connection::Connection,
         contract::{Accepted, CallError, CallKind, CloudError, ErrorClass, NewAccount},
@@ -56,7 +56,7 @@ pub enum Interrupted {
 pub struct Acting {
     pub(super) scope: Arc<Scope>,
     pub(super) kube: Kube,
-    lane: Lane,
+    urgent: bool,
     user: Arc<ClickHouseUser>,
     /// What the plan wants.
     pub desired: Desired,
@@ -74,10 +74,10 @@ pub struct Acting {
 
 impl Acting {
     /// Gathers what is known without asking anybody.
-    pub fn begin(scope: Arc<Scope>, user: Arc<ClickHouseUser>, desired: Desired, lane: Lane) -> Self {
+    pub fn begin(scope: Arc<Scope>, user: Arc<ClickHouseUser>, desired: Desired, urgent: bool) -> Self {
         let context = &scope.context;
         // A changed password does not wait behind new users, whose requests are many.
-        let kube = if lane == Lane::Urgent { context.kube.urgent() } else { context.kube.clone() };
+        let kube = if urgent { context.kube.urgent() } else { context.kube.clone() };
         let instance = InstanceName::meant(&desired.namespace, desired.instance_kind, &desired.instance_name);
         let (facts, connection) = instance_seen(context, &user, &instance);
         let Remembered { login_tried, connection_secret, written_at } = scope.around.of(&desired.uid);
@@ -110,7 +110,7 @@ impl Acting {
         Self {
             scope,
             kube,
-            lane,
+            urgent,
             user,
             desired,
             seen,
@@ -396,7 +396,7 @@ impl Acting {
         Waiter {
             id: self.desired.uid.as_str().to_owned(),
             group: self.desired.namespace.clone(),
-            urgent: self.lane == Lane::Urgent,
+            urgent: self.urgent,
             wake: Arc::new(move || scope.wake_user(&name)),
         }
     }

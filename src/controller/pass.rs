@@ -50,8 +50,7 @@ pub async fn run(scope: Arc<Scope>, name: Name) -> Option<Duration> {
     };
 
     let (context, started) = (scope.context.clone(), Instant::now());
-    let lane = lane_of(&scope, &user);
-    let guarded = AssertUnwindSafe(pass(scope.clone(), user, lane, failures)).catch_unwind();
+    let guarded = AssertUnwindSafe(pass(scope.clone(), user, failures)).catch_unwind();
     let end = match tokio::time::timeout(context.pass_deadline, guarded).await {
         Ok(Ok(end)) => end,
         Ok(Err(_)) => {
@@ -76,7 +75,7 @@ pub async fn run(scope: Arc<Scope>, name: Name) -> Option<Duration> {
     end.next.map(|at| until(at, now))
 }
 
-async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, lane: Lane, failures: u32) -> End {
+async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, failures: u32) -> End {
     let Some(desired) = Desired::of(&user) else {
         return End { outcome: PassOutcome::Settled, next: None, failed: false };
     };
@@ -93,7 +92,8 @@ async fn pass(scope: Arc<Scope>, user: Arc<ClickHouseUser>, lane: Lane, failures
         key_id: context.key.id().clone(),
         settings: &context.settings,
     };
-    let mut acting = Acting::begin(scope, user, desired, lane);
+    let urgent = password_changed(&scope, &user);
+    let mut acting = Acting::begin(scope, user, desired, urgent);
     for _ in 0..MOST_STEPS {
         let step = plan(&acting.desired, &acting.seen, &moment);
         tracing::debug!(namespace = acting.desired.namespace, name = acting.desired.name, step = step.name(), "step");
@@ -176,33 +176,43 @@ pub fn lane(scope: &Scope, name: &Name) -> Lane {
 }
 
 /// A person waits for users that are new, changed or deleted. Where a password changed, whoever logs in with the new one
-/// fails until the account has it.
+/// fails until the account has it; and one whose turn it is at its instance keeps all others there waiting.
 fn lane_of(scope: &Scope, user: &ClickHouseUser) -> Lane {
+    if password_changed(scope, user) || is_its_turn(scope, user) {
+        return Lane::Urgent;
+    }
     let status = user.status.as_ref();
     let observed = status.and_then(|status| status.observed_generation);
-    let password = status.and_then(|status| status.password.as_ref());
-    let secret_changed = match (secret(scope, user), password) {
+    let requested = user.annotations().get(RECONCILE_REQUESTED_ANNOTATION);
+    let asked = requested.is_some() && requested != status.and_then(|it| it.last_handled_reconcile_at.as_ref());
+    let new = observed != user.metadata.generation || user.metadata.deletion_timestamp.is_some();
+    if new || asked { Lane::Fast } else { Lane::Slow }
+}
+
+/// The Secret is not the one that the password in force was read from.
+fn password_changed(scope: &Scope, user: &ClickHouseUser) -> bool {
+    let applied = user.status.as_ref().and_then(|status| status.password.as_ref());
+    match (secret(scope, user), applied) {
         (SecretSeen::Present { resource_version, .. }, Some(applied)) => {
             applied.secret_resource_version.as_ref() != Some(&resource_version)
         }
         _ => false,
-    };
-    let requested = user.annotations().get(RECONCILE_REQUESTED_ANNOTATION);
-    let asked = requested.is_some() && requested != status.and_then(|it| it.last_handled_reconcile_at.as_ref());
-    let new = observed != user.metadata.generation || user.metadata.deletion_timestamp.is_some();
-    match () {
-        () if secret_changed => Lane::Urgent,
-        () if new || asked => Lane::Fast,
-        () => Lane::Slow,
     }
+}
+
+fn is_its_turn(scope: &Scope, user: &ClickHouseUser) -> bool {
+    let connection = scope.context.directory.get(&meant(user)).and_then(|entry| entry.connection.clone());
+    connection.zip(user.uid()).is_some_and(|(connection, uid)| connection.queue.is_turn_of(&uid))
+}
+
+fn meant(user: &ClickHouseUser) -> InstanceName {
+    let reference = &user.spec.instance_ref;
+    InstanceName::meant(&user.namespace().unwrap_or_default(), reference.kind(), &reference.name)
 }
 
 /// What a retry of this user waits for besides time.
 fn basis(scope: &Scope, user: &ClickHouseUser) -> Basis {
-    let instance_ref = &user.spec.instance_ref;
-    let namespace = user.namespace().unwrap_or_default();
-    let meant = InstanceName::meant(&namespace, instance_ref.kind(), &instance_ref.name);
-    let instance = scope.context.directory.get(&meant);
+    let instance = scope.context.directory.get(&meant(user));
     Basis {
         generation: user.metadata.generation.unwrap_or_default(),
         secret: match secret(scope, user) {

@@ -41,7 +41,7 @@ words! {
 words! {
     /// The lanes to the clouds, the first in the greatest hurry.
     Lane {
-        /// Changed passwords: whoever logs in with the new one fails meanwhile.
+        /// Changed passwords, and those whose turn it is at their instance: others wait for them.
         Urgent = "urgent",
         /// What a person waits for: new, changed and deleted users.
         Fast = "fast",

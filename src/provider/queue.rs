@@ -83,6 +83,11 @@ impl Queue {
         }
     }
 
+    /// Whether it is this one's turn, offered or taken.
+    pub fn is_turn_of(&self, id: &str) -> bool {
+        self.state().holder.as_ref().is_some_and(|holder| holder.id == id)
+    }
+
     /// Gives the turn back, or the place in the queue, and passes the turn on.
     pub fn leave(&self, id: &str, now: Instant) {
         let mut state = self.state();
