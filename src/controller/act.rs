@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{
     around::Remembered,
     context::{Context, Scope},
+    directory::Entry,
     index::InstanceName,
     rivals::{self, Claiming},
     sharing,
@@ -429,7 +430,9 @@ pub fn instance_seen(
     let uid = instance.metadata().uid.as_deref();
     let entry = context.directory.get(name).filter(|entry| uid == Some(entry.uid.as_str()));
     let Some(block) = instance.spec().provider() else { return (InstanceSeen::Missing, None) };
-    let connection = entry.as_ref().and_then(|entry| entry.connection.clone());
+    let deleted = user.metadata.deletion_timestamp.is_some();
+    let entry_connection = |entry: &Entry| entry.connection.clone().filter(|_| deleted || !entry.withdrawn);
+    let connection = entry.as_ref().and_then(entry_connection);
     let (state, not_allowed) = match sharing::judge(context, user, &instance) {
         // The ceilings in force are not known, so nobody goes on; the pass of the instance says the same to all.
         Err(invalid) => (Some((Reason::InvalidSpec, invalid)), None),

@@ -35,6 +35,9 @@ pub struct Entry {
     pub address: Option<instance::Connection>,
     /// The connection; kept when the credentials go away, so that deletions can still be made.
     pub connection: Option<Arc<Connection>>,
+    /// The endpoint that the manifest names may not be called, so the connection goes where it went while it was allowed,
+    /// and is for deletions alone.
+    pub withdrawn: bool,
     /// Version of the credentials Secret the connection was made from.
     pub credentials_version: Option<(Uid, String)>,
     /// Since when the cloud says, to a credential that has read the instance before, that it does not exist.

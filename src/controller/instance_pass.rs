@@ -21,7 +21,7 @@ use crate::{
         policy::Invalid,
         secret::SecretText,
         seen::SecretSeen,
-        target::{Unusable, target},
+        target::{Unusable, noted_target, target},
     },
     kubeio::KubeError,
     provider::{
@@ -103,7 +103,8 @@ async fn pass(
         return Ok((InstanceVerdict::new(Reason::WaitingForSecret, "The object is being deleted."), true));
     }
     let known = context.directory.get(&name).filter(|entry| entry.uid == uid);
-    let (verdict, connection, credentials_version) = look(&context, &name, &object, known.as_ref()).await;
+    let Looked { verdict, connection, credentials_version, withdrawn } =
+        look(&context, &name, &object, known.as_ref(), users).await;
     let generation = object.metadata().generation.unwrap_or_default();
     let old = object.status();
     let present = i64::try_from(users).unwrap_or(i64::MAX);
@@ -134,6 +135,7 @@ async fn pass(
             address,
             // Kept without credentials, so that deletions can still be made.
             connection: connection.or_else(|| known.as_ref().and_then(|entry| entry.connection.clone())),
+            withdrawn,
             credentials_version,
             not_found_since,
             gone: not_found_since.is_some_and(|since| since + gone_after(&context) <= now),
@@ -156,8 +158,7 @@ async fn pass(
 /// This credential has read the instance before, as status tells: its "not found" then means that the instance is gone,
 /// and not that somebody looks with the wrong keys.
 fn has_read(status: Option<&ClickHouseInstanceStatus>, connection: &Connection, key_id: &KeyId) -> bool {
-    let read = status.and_then(|status| status.credential.as_ref());
-    read.is_some_and(|it| it.digest == connection.credential.digest && it.key_id == *key_id)
+    instance::has_read(status, &connection.credential.digest, key_id)
 }
 
 /// Two answers this far apart are no passing fault of the cloud.
@@ -165,32 +166,50 @@ fn gone_after(context: &Context) -> Duration {
     Duration::from_secs(60).min(context.settings.retry_max)
 }
 
-type Looked = (InstanceVerdict, Option<Arc<Connection>>, Option<(Uid, String)>);
+/// What a look at an instance came to.
+struct Looked {
+    verdict: InstanceVerdict,
+    connection: Option<Arc<Connection>>,
+    credentials_version: Option<(Uid, String)>,
+    withdrawn: bool,
+}
 
-/// Reads the credentials where they are new, connects, and looks at the instance.
-async fn look(context: &Context, name: &InstanceName, object: &AnyInstance, known: Option<&Entry>) -> Looked {
-    let spec = object.spec();
-    let without = |verdict| (verdict, None, None);
-    let Some(block) = spec.provider() else {
-        return without(InstanceVerdict::new(Reason::InvalidSpec, format!("{ONE_PROVIDER}.")));
+impl Looked {
+    fn without_connection(verdict: InstanceVerdict) -> Self {
+        Self { verdict, connection: None, credentials_version: None, withdrawn: false }
+    }
+}
+
+/// Reads the credentials where they are new, connects, and looks at the instance. One whose manifest is refused is not
+/// looked at; where it has users it is connected all the same, because deletions go on.
+async fn look(
+    context: &Context,
+    name: &InstanceName,
+    object: &AnyInstance,
+    known: Option<&Entry>,
+    users: usize,
+) -> Looked {
+    let Some(block) = object.spec().provider() else {
+        return Looked::without_connection(InstanceVerdict::new(Reason::InvalidSpec, format!("{ONE_PROVIDER}.")));
     };
-    if let Some(Err(Invalid { field, message })) = context.directory.policy(object) {
-        return without(InstanceVerdict::new(Reason::InvalidSpec, format!("{field}: {message}.")));
-    }
-    if let Some(check) = &spec.login_check {
-        if context.config.allowed_login_targets.is_empty() {
-            let message = "spec.loginCheck needs an operator that was started with --allowed-login-targets; remove it, \
-                           or ask the operator's owner.";
-            return without(InstanceVerdict::new(Reason::NotAllowed, message));
+    let refused = refusal(context, object);
+    let (target, refused, withdrawn) = match target(block, &context.config.allowed_endpoints) {
+        Ok(target) => (target, refused, false),
+        Err(unusable) => {
+            let refused = refused.unwrap_or_else(|| verdict_on(unusable));
+            let noted = object.status().and_then(|status| status.endpoint.as_deref());
+            match noted.and_then(|noted| noted_target(block, noted)) {
+                Some(target) => (target, Some(refused), true),
+                None => return Looked { withdrawn: true, ..Looked::without_connection(refused) },
+            }
         }
-        if let Err(message) = instance::login_interval(check) {
-            return without(InstanceVerdict::new(Reason::InvalidSpec, message));
-        }
+    };
+    if let Some(refused) = refused.as_ref().filter(|_| users == 0) {
+        return Looked { withdrawn, ..Looked::without_connection(refused.clone()) };
     }
-    let target = match target(block, &context.config.allowed_endpoints) {
-        Ok(target) => target,
-        Err(Unusable::InvalidSpec(message)) => return without(InstanceVerdict::new(Reason::InvalidSpec, message)),
-        Err(Unusable::NotAllowed(message)) => return without(InstanceVerdict::new(Reason::NotAllowed, message)),
+    let without = |verdict| {
+        let verdict = refused.clone().unwrap_or(verdict);
+        Looked { withdrawn, ..Looked::without_connection(verdict) }
     };
     let secret_name = &block.credentials_secret_ref().name;
     // Those of a shared instance are in the operator's own namespace, and nowhere else.
@@ -212,6 +231,14 @@ async fn look(context: &Context, name: &InstanceName, object: &AnyInstance, know
             Err(verdict) => return without(verdict),
         },
     };
+    if let Some(refused) = &refused {
+        // Whoever can write status could otherwise have credentials used anywhere.
+        if withdrawn && !has_read(object.status(), &connection, context.key.id()) {
+            return without(refused.clone());
+        }
+        let (connection, credentials_version) = (Some(connection), Some(version));
+        return Looked { verdict: refused.clone(), connection, credentials_version, withdrawn };
+    }
     let endpoint = Some(target.endpoint().to_string());
     // Older readings are shared; a forced one would cost every instance object of the credential a call.
     let asked_from = Timestamp::now() - context.config.drift_interval / 2;
@@ -229,7 +256,28 @@ async fn look(context: &Context, name: &InstanceName, object: &AnyInstance, know
             ..held_back(known, &connection)
         },
     };
-    (verdict, Some(connection), Some(version))
+    Looked { verdict, connection: Some(connection), credentials_version: Some(version), withdrawn }
+}
+
+fn verdict_on(unusable: Unusable) -> InstanceVerdict {
+    match unusable {
+        Unusable::InvalidSpec(message) => InstanceVerdict::new(Reason::InvalidSpec, message),
+        Unusable::NotAllowed(message) => InstanceVerdict::new(Reason::NotAllowed, message),
+    }
+}
+
+/// Why the manifest is refused before anything is read.
+fn refusal(context: &Context, object: &AnyInstance) -> Option<InstanceVerdict> {
+    if let Some(Err(Invalid { field, message })) = context.directory.policy(object) {
+        return Some(InstanceVerdict::new(Reason::InvalidSpec, format!("{field}: {message}.")));
+    }
+    let check = object.spec().login_check.as_ref()?;
+    if context.config.allowed_login_targets.is_empty() {
+        let message = "spec.loginCheck needs an operator that was started with --allowed-login-targets; remove it, or \
+                       ask the operator's owner.";
+        return Some(InstanceVerdict::new(Reason::NotAllowed, message));
+    }
+    instance::login_interval(check).err().map(|message| InstanceVerdict::new(Reason::InvalidSpec, message))
 }
 
 /// Our own budget or breaker holds the look back: what was last seen through this credential still stands.

@@ -103,6 +103,13 @@ pub fn report(
     (old != Some(&status)).then_some(status)
 }
 
+/// Whether status was written after a credential with this digest had read the instance. The digest is keyed and covers
+/// the endpoints too, so nobody but an operator can have made it, for any other credential or endpoint.
+pub fn has_read(status: Option<&ClickHouseInstanceStatus>, digest: &str, key_id: &KeyId) -> bool {
+    let read = status.and_then(|status| status.credential.as_ref());
+    read.is_some_and(|it| it.digest == digest && it.key_id == *key_id)
+}
+
 /// How often to log in as each user.
 pub fn login_interval(check: &LoginCheck) -> Result<Duration, String> {
     let interval = duration::duration(check.interval())
@@ -184,6 +191,17 @@ mod tests {
         let rotated = InstanceVerdict { credential: Some("other".to_owned()), ..reachable() };
         let next = write(Some(&down), &rotated, None, 30).and_then(|it| it.credential).expect("a credential");
         assert_eq!((next.digest.as_str(), next.read_at), ("other", Time(at(30))));
+    }
+
+    #[test]
+    fn only_the_credential_on_record_under_the_key_in_use_has_read_the_instance() {
+        let status = write(None, &reachable(), None, 10);
+        let (ours, other) = (KeyId::new("key"), KeyId::new("other"));
+        assert!(has_read(status.as_ref(), "digest", &ours));
+        assert!(!has_read(status.as_ref(), "digest", &other), "made under a key that nobody can check");
+        assert!(!has_read(status.as_ref(), "elsewhere", &ours));
+        let never = write(None, &InstanceVerdict::new(Reason::ProviderUnavailable, "Down."), None, 10);
+        assert!(!has_read(never.as_ref(), "digest", &ours) && !has_read(None, "digest", &ours));
     }
 
     #[test]

@@ -33,6 +33,27 @@ pub fn target(block: ProviderBlock<'_>, allowed: &HashSet<Origin>) -> Result<Tar
     }
 }
 
+/// The target at the endpoint that status notes, whatever the manifest names now and may name. Nothing is to be sent
+/// there before the noted credential has proven that status was not forged.
+pub fn noted_target(block: ProviderBlock<'_>, endpoint: &str) -> Option<Target> {
+    let noted = Some(endpoint.to_owned());
+    let origins = |texts: &[&Option<String>]| {
+        let texts = texts.iter().filter_map(|text| text.as_deref());
+        texts.filter_map(|text| Origin::of(&Url::parse(text).ok()?).ok()).collect::<HashSet<_>>()
+    };
+    let target = match block {
+        ProviderBlock::QingCloud(block) => {
+            let allowed = origins(&[&noted]);
+            qingcloud(&QingCloudInstance { endpoint: noted, ..block.clone() }, &allowed)
+        }
+        ProviderBlock::HuaweiCloud(block) => {
+            let allowed = origins(&[&noted, &block.iam_endpoint]);
+            huaweicloud(&HuaweiCloudInstance { endpoint: noted, ..block.clone() }, &allowed)
+        }
+    };
+    target.ok()
+}
+
 fn qingcloud(block: &QingCloudInstance, allowed: &HashSet<Origin>) -> Result<Target, Unusable> {
     let endpoint = match &block.endpoint {
         Some(text) => overridden("spec.qingcloud.endpoint", text, allowed)?,
@@ -133,6 +154,28 @@ mod tests {
                 other => panic!("{other:?}"),
             }
             assert!(found(provider, &extra, &["https://cloud.example"]).is_ok());
+        }
+    }
+
+    #[test]
+    fn noted_endpoint_stands_in_for_one_that_is_not_allowed() {
+        let cases = [
+            ("qingcloud", json!({"endpoint": "https://elsewhere.example/"}), "https://cloud.example/iaas/"),
+            ("huaweicloud", json!({"endpoint": "https://elsewhere.example"}), "https://cloud.example/"),
+            ("huaweicloud", json!({"iamEndpoint": "https://iam.example"}), "https://cloud.example/"),
+        ];
+        for (provider, extra, noted) in cases {
+            let spec = spec(provider, &extra);
+            let target = noted_target(spec.provider().expect("one provider"), noted).expect("a target");
+            assert_eq!(target.endpoint().as_str(), noted, "{provider}");
+        }
+    }
+
+    #[test]
+    fn noted_text_that_is_no_endpoint_leads_nowhere() {
+        let spec = spec("qingcloud", &json!({"endpoint": "https://elsewhere.example/"}));
+        for noted in ["", "cloud.example", "ftp://cloud.example", "https://user:pass@cloud.example"] {
+            assert_eq!(noted_target(spec.provider().expect("one provider"), noted), None, "{noted}");
         }
     }
 

@@ -36,3 +36,4 @@ mod sharing;
 mod surface;
 mod suspension;
 mod waiting;
+mod withdrawn;
