@@ -3,7 +3,7 @@
 use clickhouse::{Account, ReadOnly};
 use clickhouse_user_operator::api::{conditions, instance::ClickHouseInstance, user::ClickHouseUser};
 
-use emulated_clouds::EffectKind;
+use emulated_clouds::{EffectKind, JobFate};
 
 use crate::{
     manifests::{Cloud, OTHER_PASSWORD, PASSWORD, ready},
@@ -137,5 +137,35 @@ async fn instance_says_where_clients_connect_and_why_its_login_check_cannot_be_m
     world.apply_connected_instance("loginCheck: {interval: 10ms}").await;
     let instance = world.kubernetes.instance_shows("warehouse", "InvalidSpec").await;
     assert!(refusal(&instance).contains("spec.loginCheck.interval"), "{}", refusal(&instance));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn failed_deletion_of_an_account_that_was_removed_by_hand_is_released_by_a_login_refused() {
+    // A cloud that fails to delete what is not there, and cannot be asked what is.
+    let world = World::of(Cloud::QingCloud).with_database().flag("--allowed-login-targets", LOOPBACK).start().await;
+    world.apply_connected_instance("loginCheck: {interval: 1s}").await;
+    world.apply_user_with_password("reporting").await;
+    login_shows(&world, "True", "LoginSucceeded").await;
+    world.clouds.remove_account(Cloud::QingCloud.instance_id(), "reporting").await.expect("the account goes");
+    world.delete_user("reporting").await;
+    assert_eq!(world.clouds.requests(Cloud::QingCloud.delete()), 3, "as often as it is tried before people must act");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn failed_deletion_of_an_account_that_lets_in_is_held() {
+    let world = World::of(Cloud::QingCloud).with_database().flag("--allowed-login-targets", LOOPBACK).start().await;
+    world.apply_connected_instance("loginCheck: {interval: 1s}").await;
+    world.apply_user_with_password("reporting").await;
+    login_shows(&world, "True", "LoginSucceeded").await;
+    for _ in 0..4 {
+        world.clouds.set_job_fate(Cloud::QingCloud.delete(), JobFate::Failed);
+    }
+    world.kubernetes.delete_user("reporting").await;
+    world.kubernetes.user_shows("reporting", "JobFailed").await;
+    world.kubernetes.user_gone("reporting").await;
+    assert_eq!(world.clouds.requests(Cloud::QingCloud.delete()), 5, "until one succeeds, and no login ends that");
+    assert_eq!(world.effects("reporting"), [EffectKind::Created, EffectKind::Deleted]);
     world.finish().await;
 }

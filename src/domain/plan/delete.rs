@@ -25,9 +25,6 @@ fn retained(there: bool) -> Release {
     if there { Release::Retained } else { Release::NothingLeft }
 }
 
-/// Failed delete jobs before people are told that they have to act.
-const DELETE_TRIES: u32 = 3;
-
 pub(super) fn next(situation: &Situation<'_>) -> Step {
     if situation.seen.released || !situation.seen.finalizer {
         return Step::Gone;
@@ -97,7 +94,7 @@ impl<'a> Situation<'a> {
     }
 
     /// There is nothing more to take away: the object goes, or where it only expired, stays and says so.
-    fn left(&self, release: Release) -> Step {
+    pub(super) fn left(&self, release: Release) -> Step {
         if self.desired.deleted_at.is_some() {
             return Step::Release(release);
         }
@@ -347,36 +344,6 @@ impl<'a> Situation<'a> {
         }
     }
 
-    fn delete_ended(&self, intent: &Intent, job: &JobId, state: &JobState) -> Step {
-        match state {
-            JobState::Succeeded => self.left(Release::NothingLeft),
-            JobState::Running => self.job_running(intent, job.clone(), Reason::Deleting),
-            JobState::Failed(_) if seeded(Bug::FailedDeletionReleases) => self.left(Release::NothingLeft),
-            JobState::Failed(why) => self.delete_failed(intent, job, why.as_deref()),
-        }
-    }
-
-    fn delete_failed(&self, intent: &Intent, job: &JobId, why: Option<&str>) -> Step {
-        let cause = why.filter(|why| !why.is_empty()).map_or_else(String::new, |why| format!(" with code {why}"));
-        let (reason, message) = if intent.attempts < DELETE_TRIES {
-            (Reason::Deleting, format!("Delete job {job} failed{cause}; it is tried again."))
-        } else {
-            let message = format!(
-                "Delete job {job} failed{cause}, as {} before it. Remove account {} in the cloud console and set \
-                 spec.deletionPolicy: Retain to release this object.",
-                intent.attempts - 1,
-                intent.username
-            );
-            (Reason::JobFailed, message)
-        };
-        let failed = self.failed(intent);
-        let since = failed.finished_at.as_ref().map_or(self.now(), |time| time.0);
-        Verdict::new(reason, message)
-            .with_operation(failed, Some(job.clone()))
-            .retry(since + self.delete_pause())
-            .step()
-    }
-
     /// The instance, with a credential in hand; otherwise wait for one, at most until the orphan deadline.
     fn connected(&self) -> Result<&'a InstanceFacts, Step> {
         match &self.seen.instance {
@@ -425,12 +392,6 @@ impl<'a> Situation<'a> {
         );
         let next = deadline.min(self.retry_at(false, None));
         Verdict::new(Reason::Deleting, message).retry(next).step()
-    }
-
-    /// Pause between tries of a failed delete job: three tries then span three times `--retry-max`, half an hour by
-    /// default, in which most maintenance ends.
-    fn delete_pause(&self) -> std::time::Duration {
-        self.settings().retry_max * 3 / 2
     }
 
     /// How long a job may be invisible after it was accepted.

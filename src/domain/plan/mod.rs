@@ -3,7 +3,7 @@
 //! [`plan`] does no I/O and reads no clock. A pass calls it, performs the step it names, adds what was seen and calls
 //! it again, until it settles. The files beside this one are the situations a user can be in: [`create`] (not ours
 //! yet), [`adopt`] (somebody's, to become ours), [`settled`] (ours), [`recreate`] (ours, deleted to be added again),
-//! [`delete`] (on its way out). [`password`] and [`change`] are parts of [`settled`]; [`call`] is what all changing calls
+//! [`delete`] (on its way out; [`delete_job`] where that fails). [`password`] and [`change`] are parts of [`settled`]; [`call`] is what all changing calls
 //! have in common, [`attempt`] reads what became of one.
 
 mod adopt;
@@ -12,6 +12,7 @@ mod call;
 mod change;
 mod create;
 mod delete;
+mod delete_job;
 mod password;
 mod ready;
 mod recreate;

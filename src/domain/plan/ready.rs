@@ -186,7 +186,7 @@ impl Situation<'_> {
 
     /// The fingerprint of the password in force under the operator's present key, or the step that shows it; `None`
     /// where nothing does.
-    fn fingerprint_in_force(&self, verdict: &Verdict) -> Result<Option<Fingerprint>, Step> {
+    pub(super) fn fingerprint_in_force(&self, verdict: &Verdict) -> Result<Option<Fingerprint>, Step> {
         if let AccountChange::Confirmed(_, Some((_, fingerprint))) | AccountChange::SamePassword(_, fingerprint) =
             &verdict.account
         {
@@ -271,7 +271,7 @@ impl Situation<'_> {
         Verdict::new(reason, "Waiting for other logins to end.").at(self.login_slot_at()).quietly().step()
     }
 
-    fn login_slot_at(&self) -> Timestamp {
+    pub(super) fn login_slot_at(&self) -> Timestamp {
         self.now() + LOGIN_BUSY.mul_f64(self.moment.jitter)
     }
 

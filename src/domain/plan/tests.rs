@@ -3,6 +3,7 @@
 mod adopt;
 mod create;
 mod delete;
+mod delete_job;
 mod expiry;
 mod fixture;
 mod lives;
