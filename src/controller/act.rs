@@ -259,6 +259,12 @@ impl Acting {
         if self.seen.call.is_some() {
             return Err(bug("a second changing call in one pass"));
         }
+        // Nothing is lost: the intent stays, and whoever leads finds out that the call was never sent.
+        if !self.scope.context.fence.is_open() {
+            return Err(Interrupted::Failed(
+                "a call is left to the next leader: the Lease may have run out".to_owned(),
+            ));
+        }
         // Until its answer is heard, nobody knows what came of this call.
         self.scope.refusals.forget(&self.desired.uid);
         let outcome = match (kind, &self.password) {

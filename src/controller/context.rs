@@ -19,6 +19,7 @@ use super::{
     changes::Changes,
     counts::Counts,
     directory::Directory,
+    fence::Fence,
     gate::Gate,
     index::{Index, InstanceName, Name},
     instances::Instances,
@@ -53,6 +54,8 @@ pub struct Context {
     pub kube: Kube,
     /// The operator's key.
     pub key: OperatorKey,
+    /// Whether this process may still change something.
+    pub fence: Arc<Fence>,
     /// The clouds.
     pub fleet: Fleet,
     /// Logins to ClickHouse itself.

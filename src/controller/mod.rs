@@ -13,6 +13,7 @@ pub mod context;
 pub mod counts;
 pub mod directory;
 pub mod drift;
+pub mod fence;
 pub mod gate;
 pub mod index;
 pub mod instance_pass;
@@ -47,6 +48,7 @@ use self::{
     context::{Context, Shared},
     counts::Counts,
     directory::Directory,
+    fence::Fence,
     gate::Gate,
     index::Index,
     instances::{Inlet, Instances},
@@ -100,21 +102,30 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let kube = Kube::connect(metrics.clone()).await.map_err(RunError::NoCluster)?;
-    let serving = serve(config.clone(), kube.clone(), metrics.clone(), health.clone(), stop.clone());
+    let fence =
+        Arc::new(if config.leader_elect { Fence::around_a_lease(config.lease_renew_deadline) } else { Fence::open() });
+    let serving = serve(config.clone(), kube.clone(), metrics.clone(), health.clone(), fence.clone(), stop.clone());
     if !config.leader_elect {
         metrics.leader(true);
         serving.await;
         return Ok(());
     }
     health.set_ready(Readiness::StandingBy);
-    leader::lead(&config, &kube, &metrics, &stop, Box::pin(serving)).await
+    leader::lead(&config, &kube, &metrics, &fence, &stop, Box::pin(serving)).await
 }
 
-async fn serve(config: Config, kube: Kube, metrics: Arc<Metrics>, health: Health, stop: CancellationToken) {
+async fn serve(
+    config: Config,
+    kube: Kube,
+    metrics: Arc<Metrics>,
+    health: Health,
+    fence: Arc<Fence>,
+    stop: CancellationToken,
+) {
     metrics.leader(true);
     health.set_ready(Readiness::Filling);
     let (shared, inlet) = config.cluster_instances.then(|| shared(&config)).unzip();
-    let Some(context) = prepare(config, kube, metrics, shared, &stop).await else { return };
+    let Some(context) = prepare(config, kube, metrics, fence, shared, &stop).await else { return };
     let ticking = tokio::spawn(tick(context.clone(), health.clone()));
     let keeping = tokio::spawn({
         let context = context.clone();
@@ -165,6 +176,7 @@ async fn prepare(
     config: Config,
     kube: Kube,
     metrics: Arc<Metrics>,
+    fence: Arc<Fence>,
     shared: Option<Shared>,
     stop: &CancellationToken,
 ) -> Option<Arc<Context>> {
@@ -218,6 +230,7 @@ async fn prepare(
         settings,
         kube,
         key,
+        fence,
         fleet,
         logins,
         gate,

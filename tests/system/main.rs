@@ -24,6 +24,7 @@ mod drift;
 mod errors;
 mod expiry;
 mod journal;
+mod leaders;
 mod lifecycle;
 mod logins;
 mod lost;

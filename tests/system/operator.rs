@@ -63,6 +63,18 @@ impl Operator {
         }
     }
 
+    /// Another one with the same flags, not running yet, that goes to the API server by this kubeconfig.
+    pub fn replica(&self, kubeconfig: PathBuf) -> Self {
+        Self {
+            process: None,
+            runs: 0,
+            starts: Vec::new(),
+            settings: self.settings.clone(),
+            kubeconfig,
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
     /// Changes a flag for the next start.
     pub fn set(&mut self, flag: &str, value: &str) {
         self.settings.insert(flag.to_owned(), value.to_owned());
@@ -134,10 +146,15 @@ impl Operator {
 
     /// Asks it to end, as the kubelet does, and waits until it has.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let process = self.process.as_mut().expect("the operator runs");
-        let asked = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("kill runs");
-        assert!(asked.success());
+        self.signal("TERM");
         self.ended().await
+    }
+
+    /// Sends it a signal, such as `STOP` or `CONT`.
+    pub fn signal(&self, signal: &str) {
+        let process = self.process.as_ref().expect("the operator runs");
+        let sent = Command::new("kill").args([format!("-{signal}"), process.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// Waits until it has ended by itself.

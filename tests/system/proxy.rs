@@ -21,7 +21,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::stream;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
@@ -36,7 +39,7 @@ const READS_ANSWER: Duration = Duration::from_millis(100);
 pub enum Cut {
     /// It is not sent.
     Before,
-    /// It has its effect, and nobody sees its answer.
+    /// It has its effect, and nobody sees its answer before [`Proxy::release`].
     Effect,
     /// Its answer is seen, and nothing is called any more.
     Answer,
@@ -67,6 +70,7 @@ struct Points {
     namespace: String,
     state: Mutex<Counted>,
     stage: watch::Sender<Stage>,
+    released: Notify,
 }
 
 #[derive(Default)]
@@ -108,6 +112,7 @@ impl Proxy {
             namespace: namespace.to_owned(),
             state: Mutex::default(),
             stage: watch::Sender::new(Stage::Open),
+            released: Notify::new(),
         });
         let client = |certificates: Vec<reqwest::Certificate>| {
             let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
@@ -156,7 +161,12 @@ impl Proxy {
         }
     }
 
-    /// Lets everything through, for the next process.
+    /// Lets the answer that is held back through.
+    pub fn release(&self) {
+        self.points.released.notify_one();
+    }
+
+    /// Lets everything else through, for the next process.
     pub fn open(&self) {
         *self.points.state() = Counted::default();
         self.points.stage.send_replace(Stage::Open);
@@ -241,7 +251,8 @@ async fn pass_on(State(upstream): State<Upstream>, request: Request) -> Response
     match cut {
         Some(Cut::Effect) => {
             points.say(Stage::Reached);
-            std::future::pending().await
+            points.released.notified().await;
+            answer
         }
         Some(Cut::Answer) => {
             points.say(Stage::Answered);
