@@ -1,11 +1,11 @@
 //! Following jobs: where each stands, and nothing else of its record, which repeats the request and its password.
 
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
 
 use super::{
     client::{Client, Request},
     errors,
+    record::{ErrorCodes, Text},
     sign::Parameters,
     wire::{self, Jobs},
 };
@@ -21,11 +21,11 @@ pub(super) const PAGE: usize = 100;
 #[derive(Deserialize)]
 struct Progress {
     #[serde(default)]
-    job_id: Value,
+    job_id: Text,
     #[serde(default)]
-    status: Value,
+    status: Text,
     #[serde(default)]
-    error_codes: Value,
+    error_codes: ErrorCodes,
 }
 
 /// Reads the named jobs, a hundred a request. Jobs that the cloud does not show are left out.
@@ -70,28 +70,15 @@ pub(super) async fn describe<R: DeserializeOwned>(
 }
 
 /// A job from the fields of its record; `None` without a usable identifier.
-pub(super) fn job(id: &Value, status: &Value, error_codes: &Value) -> Option<Job> {
-    let state = match status.as_str().unwrap_or_default() {
+pub(super) fn job(id: &Text, status: &Text, error_codes: &ErrorCodes) -> Option<Job> {
+    let state = match status.get().unwrap_or_default() {
         "successful" => JobState::Succeeded,
         // The second is named in the vendor's Go library only.
-        "failed" | "done with failure" => JobState::Failed(reason(error_codes)),
+        "failed" | "done with failure" => JobState::Failed(error_codes.get().map(str::to_owned)),
         // `pending`, `working`, and what is not known: the caller's own deadline ends that.
         _ => JobState::Running,
     };
-    Some(Job { id: wire::job_id(id.as_str()?)?, state })
-}
-
-/// The content of `error_codes` is not documented; presumably the exit status of the command on the node. Kept where it
-/// is short and plain, so that nothing else can come through.
-fn reason(error_codes: &Value) -> Option<String> {
-    let text = match error_codes {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
-        Value::Array(codes) => codes.iter().filter_map(reason).collect::<Vec<_>>().join(", "),
-        _ => return None,
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || " ,;:._-".contains(c);
-    (!text.is_empty() && text.len() <= 64 && text.chars().all(plain)).then_some(text)
+    Some(Job { id: wire::job_id(id.get()?)?, state })
 }
 
 #[cfg(test)]

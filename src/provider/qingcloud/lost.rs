@@ -1,18 +1,17 @@
 //! Finding the job of a call whose answer was lost.
 //!
-//! A record's `directive` repeats the whole request, clear-text password included. It is read in memory only, and
-//! wiped at once as far as the JSON library leaves no copies of its own.
+//! A record's `directive` repeats the whole request, clear-text password included. That is not read out of the answer, whose
+//! bytes are wiped.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
-use zeroize::Zeroize;
 
 use super::{
     cluster::{ADD_USER, CUSTOM_SERVICE, Cluster, DELETE_USER},
     jobs::{PAGE, describe, job},
+    record::{Embedded, ErrorCodes, Text},
     sign::Parameters,
 };
 use crate::provider::contract::{CallKind, CloudError, ErrorClass, Job, LostCall};
@@ -35,7 +34,7 @@ pub(super) async fn find(cluster: &Cluster, lost: &LostCall) -> Result<Option<Jo
     let mut offset = 0;
     for _ in 0..MOST_PAGES {
         let parameters = Parameters::default().with("job_action", CUSTOM_SERVICE).with("offset", offset.to_string());
-        let page = describe::<Wiped>(&cluster.client, &cluster.zone, parameters).await?;
+        let page = describe::<Record>(&cluster.client, &cluster.zone, parameters).await?;
         for record in &page.job_set {
             search.look_at(record);
         }
@@ -51,45 +50,45 @@ pub(super) async fn find(cluster: &Cluster, lost: &LostCall) -> Result<Option<Jo
     ))
 }
 
-/// JSON that may hold a password; its texts are wiped when it is dropped.
+/// As much of a record as telling whose job it is needs.
 #[derive(Deserialize)]
-#[serde(transparent)]
-pub(super) struct Wiped(Value);
-
-impl Wiped {
-    /// Whether a text is given as such, and not as an object.
-    pub(super) fn is_text(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(Value::is_string)
-    }
-
-    /// A text that is there and not empty.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_str().filter(|text| !text.is_empty())
-    }
-
-    /// An object, given as such or as JSON text.
-    pub(super) fn object(&self, name: &str) -> Option<Self> {
-        let inner = match self.0.get(name)? {
-            Value::String(text) => Self(serde_json::from_str(text).ok()?),
-            value => Self(value.clone()),
-        };
-        inner.0.is_object().then_some(inner)
-    }
+struct Record {
+    #[serde(default)]
+    job_id: Text,
+    #[serde(default)]
+    job_action: Text,
+    #[serde(default)]
+    status: Text,
+    #[serde(default)]
+    error_codes: ErrorCodes,
+    #[serde(default)]
+    create_time: Text,
+    #[serde(default)]
+    resource_ids: Text,
+    #[serde(default)]
+    directive: Embedded<Directive>,
 }
 
-impl Drop for Wiped {
-    fn drop(&mut self) {
-        wipe(&mut self.0);
-    }
+/// The request that a record repeats, but for its password.
+#[derive(Deserialize)]
+struct Directive {
+    #[serde(default)]
+    access_key_id: Text,
+    #[serde(default)]
+    cluster: Text,
+    #[serde(default)]
+    service: Text,
+    #[serde(default)]
+    service_params: Embedded<ServiceParams>,
+    #[serde(default)]
+    req_id: Text,
 }
 
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(values) => values.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+/// The parameters of its custom service.
+#[derive(Deserialize)]
+struct ServiceParams {
+    #[serde(default)]
+    user: Text,
 }
 
 /// The state of a search through the records.
@@ -135,23 +134,22 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn look_at(&mut self, record: &Wiped) {
-        let created = record.text("create_time").and_then(|text| text.parse::<Timestamp>().ok());
+    fn look_at(&mut self, record: &Record) {
+        let created = record.create_time.get().and_then(|text| text.parse::<Timestamp>().ok());
         self.order.next(created);
         let of_cluster = |ids: &str| ids.split([' ', ',']).any(|id| id == self.cluster.id);
-        let elsewhere = record.text("job_action").is_some_and(|action| action != CUSTOM_SERVICE)
-            || record.text("resource_ids").is_some_and(|ids| !of_cluster(ids))
+        let elsewhere = record.job_action.get().is_some_and(|action| action != CUSTOM_SERVICE)
+            || record.resource_ids.get().is_some_and(|ids| !of_cluster(ids))
             || created.is_some_and(|created| created < self.since);
         if elsewhere {
             return;
         }
-        let Some(request) = record.object("directive") else {
+        let Some(request) = &record.directive.object else {
             self.unreadable = true;
             return;
         };
-        let field = |name| record.0.get(name).unwrap_or(&Value::Null);
-        let job = job(field("job_id"), field("status"), field("error_codes"));
-        if let Some(req_id) = request.text("req_id") {
+        let job = job(&record.job_id, &record.status, &record.error_codes);
+        if let Some(req_id) = request.req_id.get() {
             self.repeats_req_id = true;
             if req_id == self.lost.attempt.as_str() {
                 self.unreadable |= job.is_none();
@@ -159,12 +157,11 @@ impl<'a> Search<'a> {
             }
             return;
         }
-        let service_params = request.object("service_params");
         let asked = [
-            (request.text("access_key_id"), self.cluster.client.access_key_id().expose()),
-            (request.text("cluster"), &self.cluster.id),
-            (request.text("service"), self.service),
-            (service_params.as_ref().and_then(|params| params.text("user")), self.lost.username.as_str()),
+            (request.access_key_id.get(), self.cluster.client.access_key_id().expose()),
+            (request.cluster.get(), &self.cluster.id),
+            (request.service.get(), self.service),
+            (request.service_params.object.as_ref().and_then(|params| params.user.get()), self.lost.username.as_str()),
         ];
         if asked.iter().any(|(is, ours)| is.is_some_and(|is| is != *ours)) {
             return;

@@ -2,8 +2,8 @@
 //!
 //! The cloud can add and delete an account, each as a job, and nothing else: no list, no change. One request goes
 //! `cluster` (what is asked) → `client` (signed with `sign`, sent) → `wire` (the answer's JSON) → `errors` (what a
-//! refusal means). `jobs` follows jobs, `lost` finds the one whose call was not answered, and [`rules`] holds what the
-//! vendor documents about names, passwords and hosts.
+//! refusal means). `jobs` follows jobs, `lost` finds the one whose call was not answered, `record` is what
+//! both read of one, and [`rules`] holds what the vendor documents about names, passwords and hosts.
 
 mod client;
 mod cluster;
@@ -11,6 +11,7 @@ mod errors;
 mod jobs;
 mod lost;
 pub mod probe;
+mod record;
 pub mod rules;
 mod sign;
 mod wire;

@@ -9,7 +9,7 @@ use super::{
     cluster::{CUSTOM_SERVICE, Cluster},
     errors,
     jobs::describe,
-    lost::Wiped,
+    record::{Embedded, Text},
     sign::Parameters,
     wire,
 };
@@ -72,6 +72,29 @@ struct RawClusters {
 struct RawJob {
     #[serde(default)]
     create_time: Value,
+}
+
+/// The record of a job of ours.
+#[derive(Deserialize)]
+struct OwnJob {
+    #[serde(default)]
+    status: Text,
+    #[serde(default)]
+    directive: Embedded<OwnDirective>,
+}
+
+#[derive(Deserialize)]
+struct OwnDirective {
+    #[serde(default)]
+    req_id: Text,
+    #[serde(default)]
+    service_params: Embedded<OwnParams>,
+}
+
+#[derive(Deserialize)]
+struct OwnParams {
+    #[serde(default)]
+    passwd: Text,
 }
 
 impl Cluster {
@@ -142,7 +165,7 @@ impl Cluster {
         })
     }
 
-    /// Reads the record of a job of ours; the record itself, which may hold the password, is wiped.
+    /// Reads the record of a job of ours; the password that it may hold is wiped.
     pub async fn look_at_job(
         &self,
         id: &JobId,
@@ -150,15 +173,15 @@ impl Cluster {
         password: &SecretText,
     ) -> Result<Option<JobLook>, CloudError> {
         let parameters = Parameters::default().with_list("jobs", [id.as_str()]);
-        let page = describe::<Wiped>(&self.client, &self.zone, parameters).await?;
+        let page = describe::<OwnJob>(&self.client, &self.zone, parameters).await?;
         Ok(page.job_set.first().map(|record| {
-            let directive = record.object("directive");
-            let params = directive.as_ref().and_then(|directive| directive.object("service_params"));
+            let directive = record.directive.object.as_ref();
+            let params = directive.and_then(|it| it.service_params.object.as_ref());
             JobLook {
-                attempt: directive.as_ref().and_then(|it| it.text("req_id")) == Some(attempt.as_str()),
-                params_are_text: directive.as_ref().is_some_and(|it| it.is_text("service_params")),
-                password: params.as_ref().and_then(|params| params.text("passwd")) == Some(password.expose()),
-                status: record.text("status").unwrap_or_default().to_owned(),
+                attempt: directive.and_then(|it| it.req_id.get()) == Some(attempt.as_str()),
+                params_are_text: directive.is_some_and(|it| it.service_params.is_text),
+                password: params.and_then(|params| params.passwd.get()) == Some(password.expose()),
+                status: record.status.get().unwrap_or_default().to_owned(),
             }
         }))
     }
