@@ -196,6 +196,10 @@ impl<'a> Situation<'a> {
     }
 
     /// Follows an accepted job. `Ok`: it has ended; `Err`: the step to take meanwhile, shown as `reason`.
+    ///
+    /// Its age runs from the latest time at which the call may have been sent that is on record. A process that was stopped
+    /// between intent and call may make a job look older than it is. That ends nothing: it is still looked at, only more
+    /// seldom, and the cloud's own time of it is on another clock.
     pub(super) fn follow(&self, intent: &'a Intent, job: &JobId, reason: Reason) -> Result<&'a JobState, Step> {
         let age = Duration::try_from(self.now().duration_since(self.sent_at(intent))).unwrap_or_default();
         let first = self.settings().job_poll_interval;

@@ -188,6 +188,10 @@ impl<'a> Situation<'a> {
     }
 
     /// The cloud refused for certain: the same attempt may be made again, or where people must act, a new one.
+    ///
+    /// What is repeated under its id leaves no trace before its answer is on record, so after a restart its outcome has to
+    /// be read: an account that somebody else made meanwhile would look like ours, and a search for its job would cost
+    /// calls of a small quota. Within seconds that is worth the writes saved; where people take days it is not.
     pub(super) fn refused_call(&self, intent: &Intent, error: &CloudError) -> Step {
         let verdict = self.fail(error);
         // While status owns nothing, a change that has not ended is the proof that the account is ours.

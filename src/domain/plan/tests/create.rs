@@ -453,6 +453,14 @@ fn refusal_that_people_had_to_mend_is_followed_by_a_new_attempt() {
 }
 
 #[test]
+fn account_that_somebody_made_after_a_refusal_that_people_had_to_mend_is_not_ours() {
+    let refused =
+        Case::on(HuaweiCloud).announced(OperationKind::Create, 0).recorded(OperationState::Failed, None, Some(1));
+    let there = refused.checked().listed(100, Some(account(access(HuaweiCloud))));
+    assert_eq!(there.verdict().reason, Reason::AccountExists);
+}
+
+#[test]
 fn times_of_a_repeated_call_run_from_the_call_and_not_from_its_intent() {
     // Refused for two hours, and accepted at last: the job is new.
     let refused = || Case::on(QingCloud).announced(OperationKind::Create, 0).at(7200);
