@@ -97,3 +97,37 @@ async fn killed_while_a_job_runs_it_follows_the_same_job() {
     assert_eq!(world.clouds.requests(cloud.delete()), 1);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn api_server_that_goes_between_intent_and_status_and_comes_back_makes_nothing_happen_twice() {
+    on_both_clouds(async |cloud| {
+        let mut world = finding_out_soon(World::of(cloud)).behind_a_proxy().start().await;
+        world.operator.start();
+        world.apply_instance().await;
+        world.kubernetes.instance_shows("warehouse", "Reachable").await;
+        let proxy = world.proxy.as_ref().expect("a proxy");
+
+        let hold = world.clouds.hold_after_effect(cloud.create());
+        world.apply_user_with_password("reporting").await;
+        hold.reached().await;
+        proxy.api_server_goes();
+        hold.release();
+        proxy.api_server_missed_a_write().await;
+        proxy.api_server_comes_back();
+        world.kubernetes.user_shows("reporting", "AccountReady").await;
+        assert_eq!(world.clouds.requests(cloud.create()), 1);
+
+        let hold = world.clouds.hold_after_effect(cloud.delete());
+        world.kubernetes.delete_user("reporting").await;
+        hold.reached().await;
+        proxy.api_server_goes();
+        hold.release();
+        proxy.api_server_missed_a_write().await;
+        proxy.api_server_comes_back();
+        world.kubernetes.user_gone("reporting").await;
+        assert_eq!(world.clouds.requests(cloud.delete()), 1);
+        assert_eq!(world.effects("reporting"), [EffectKind::Created, EffectKind::Deleted]);
+        world.finish().await;
+    })
+    .await;
+}

@@ -71,6 +71,8 @@ struct Points {
     state: Mutex<Counted>,
     stage: watch::Sender<Stage>,
     released: Notify,
+    /// The API server does not answer; how many writes to users it has missed.
+    outage: watch::Sender<Option<usize>>,
 }
 
 #[derive(Default)]
@@ -96,6 +98,7 @@ struct Listener {
 #[derive(Clone)]
 struct Upstream {
     origin: Url,
+    is_api_server: bool,
     client: reqwest::Client,
     points: Arc<Points>,
 }
@@ -113,14 +116,21 @@ impl Proxy {
             state: Mutex::default(),
             stage: watch::Sender::new(Stage::Open),
             released: Notify::new(),
+            outage: watch::Sender::new(None),
         });
         let client = |certificates: Vec<reqwest::Certificate>| {
             let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
             builder.tls_certs_only(certificates).build().expect("a client")
         };
-        let api_server = Upstream { origin, client: client(vec![authority]), points: points.clone() };
+        let api_server =
+            Upstream { origin, is_api_server: true, client: client(vec![authority]), points: points.clone() };
         let api_server = Listener::start(api_server).await;
-        let cloud = Upstream { origin: cloud.clone(), client: client(Vec::new()), points: points.clone() };
+        let cloud = Upstream {
+            origin: cloud.clone(),
+            is_api_server: false,
+            client: client(Vec::new()),
+            points: points.clone(),
+        };
         let cloud = Listener::start(cloud).await;
 
         *cluster = serde_json::json!({ "server": format!("http://{}", api_server.address) });
@@ -159,6 +169,22 @@ impl Proxy {
             let next = stage.wait_for(|stage| *stage == Stage::Reached);
             let _ = tokio::time::timeout(READS_ANSWER, next).await;
         }
+    }
+
+    /// From now on the API server answers nothing, and its watches break off.
+    pub fn api_server_goes(&self) {
+        self.points.outage.send_replace(Some(0));
+    }
+
+    /// Returns once it has missed a write to a user.
+    pub async fn api_server_missed_a_write(&self) {
+        let mut outage = self.points.outage.subscribe();
+        outage.wait_for(|missed| missed.is_some_and(|it| it > 0)).await.expect("the sender lives");
+    }
+
+    /// It answers again.
+    pub fn api_server_comes_back(&self) {
+        self.points.outage.send_replace(None);
     }
 
     /// Lets the answer that is held back through.
@@ -227,6 +253,12 @@ fn name_of(points: &Points, method: &Method, uri: &Uri, body: &[u8]) -> Option<S
 async fn pass_on(State(upstream): State<Upstream>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, LIMIT).await.expect("a small request");
+    if upstream.is_api_server && upstream.points.outage.borrow().is_some() {
+        if parts.method != Method::GET && parts.uri.path().contains("/clickhouseusers/") {
+            upstream.points.outage.send_modify(|missed| *missed = missed.map(|it| it + 1));
+        }
+        return response(reqwest::StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new(), Body::empty());
+    }
     let Some(what) = name_of(&upstream.points, &parts.method, &parts.uri, &body) else {
         return stream_through(&upstream, parts.method, &parts.uri, &parts.headers, body).await;
     };
@@ -266,11 +298,20 @@ async fn pass_on(State(upstream): State<Upstream>, request: Request) -> Response
 async fn stream_through(upstream: &Upstream, method: Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Response {
     let answer = send(upstream, method, uri, headers, body).await;
     let (status, headers) = (answer.status(), answer.headers().clone());
-    let pieces =
-        stream::unfold(
-            answer,
-            |mut answer| async move { answer.chunk().await.transpose().map(|piece| (piece, answer)) },
-        );
+    let outage = upstream.is_api_server.then(|| upstream.points.outage.subscribe());
+    let pieces = stream::unfold((answer, outage), |(mut answer, mut outage)| async move {
+        let gone = async {
+            match &mut outage {
+                Some(outage) => drop(outage.wait_for(Option::is_some).await),
+                None => std::future::pending().await,
+            }
+        };
+        let piece = tokio::select! {
+            piece = answer.chunk() => piece.transpose(),
+            () = gone => None,
+        };
+        piece.map(|piece| (piece, (answer, outage)))
+    });
     response(status, headers, Body::from_stream(pieces))
 }
 
