@@ -7,6 +7,8 @@ pub mod any_instance;
 pub mod cluster_instance;
 pub mod conditions;
 pub mod crds;
+#[cfg(test)]
+pub(crate) mod fields;
 pub mod instance;
 pub mod packed;
 pub mod reasons;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{api::fields, provider::contract::ProviderKind};
 
 const USER: &str = "\
 apiVersion: chuser.dev/v1alpha1
@@ -168,6 +169,21 @@ fn rules_of_the_named_cloud_hold_and_all_of_them_are_told() {
     assert_eq!(lines.len(), fields.len(), "{lines:?}");
     for (line, field) in lines.iter().zip(fields) {
         assert!(line.contains(field), "{line}");
+    }
+}
+
+#[test]
+fn field_that_a_cloud_lacks_is_the_one_finding_and_one_that_it_has_is_none() {
+    for (cloud, field, held) in fields::on_each_cloud() {
+        let (instance, required) = match cloud {
+            ProviderKind::QingCloud => (QINGCLOUD, "allowedHosts: [10.0.0.0/8]"),
+            ProviderKind::HuaweiCloud => (HUAWEICLOUD, "databases: [reports]"),
+        };
+        let required = if required.starts_with(field.name) { "" } else { required };
+        let lines = findings(&[instance, &format!("{USER}  {required}\n  {}: {}\n", field.name, field.value)]);
+        assert_eq!(lines.len(), usize::from(!held), "{} on {cloud}: {lines:?}", field.name);
+        let named = format!(": ClickHouseUser/reporting: spec.{}: ", field.name);
+        assert!(lines.iter().all(|line| line.contains(&named)), "{} on {cloud}: {lines:?}", field.name);
     }
 }
 

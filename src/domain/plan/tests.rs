@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod delete_job;
 mod expiry;
+mod fields;
 mod fixture;
 mod lives;
 mod ready;
