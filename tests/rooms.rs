@@ -57,6 +57,14 @@ fn providers_know_no_kubernetes() {
 }
 
 #[test]
+fn controller_holds_no_secret_and_follows_their_metadata_alone() {
+    // A watch of whole Secrets would keep every password of the cluster in memory.
+    assert_unnamed("src/controller", &["Api<Secret>", "watcher::<Secret>", "reflector::<Secret>", "Store<Secret>"]);
+    let streams = include_str!("../src/controller/streams.rs");
+    assert!(streams.contains("PartialObjectMeta<Secret>"), "the watch of Secrets is no longer where this test looks");
+}
+
+#[test]
 fn logins_know_no_kubernetes_and_no_cloud() {
     let kubernetes = ["kube", "k8s_openapi", "kube_runtime", "crate::kubeio", "crate::controller"];
     assert_unnamed("src/login", &kubernetes);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use emulated_clouds::{EffectKind, Fault, FaultAnswer, Moment, Operation, Target, Timing, Which};
 
 use crate::{
-    manifests::Cloud,
+    manifests::{Cloud, ready},
     world::{Plan, World, on_both_clouds},
 };
 
@@ -127,6 +127,32 @@ async fn api_server_that_goes_between_intent_and_status_and_comes_back_makes_not
         world.kubernetes.user_gone("reporting").await;
         assert_eq!(world.clouds.requests(cloud.delete()), 1);
         assert_eq!(world.effects("reporting"), [EffectKind::Created, EffectKind::Deleted]);
+        world.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn asked_to_stop_in_the_middle_of_a_call_it_writes_down_the_answer_before_it_ends() {
+    on_both_clouds(async |cloud| {
+        let mut world = World::of(cloud).start().await;
+        world.clouds.set_timing(Timing { job_duration: Duration::from_secs(2), ..Timing::default() });
+        world.apply_instance().await;
+        let hold = world.clouds.hold_after_effect(cloud.create());
+        world.apply_user_with_password("reporting").await;
+        hold.reached().await;
+        world.operator.signal("TERM");
+        world.operator.is_draining().await;
+        hold.release();
+        let ended = world.operator.ended().await;
+        assert!(ended.success(), "{ended}");
+        // Nobody runs that could find it out now.
+        let reason = if cloud == Cloud::QingCloud { "JobRunning" } else { "AccountReady" };
+        let user = world.kubernetes.users().get("reporting").await.expect("the user");
+        assert_eq!(ready(&user).0, reason);
+        world.operator.start();
+        world.kubernetes.user_shows("reporting", "AccountReady").await;
+        assert_eq!(world.clouds.requests(cloud.create()), 1);
         world.finish().await;
     })
     .await;

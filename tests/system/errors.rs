@@ -240,6 +240,33 @@ async fn cloud_that_is_down_is_shown_and_users_go_on_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn outage_of_one_cloud_leaves_users_of_the_other_alone() {
+    let plan = World::of(Cloud::QingCloud).flag("--call-timeout", "10m").flag("--job-timeout", "2s");
+    let world = plan.start().await;
+    let well = Cloud::HuaweiCloud;
+    let renamed = |manifest: String| manifest.replace("warehouse", "lake").replace("cloud-api", "lake-api");
+    world.apply_instance().await;
+    world.kubernetes.apply(&renamed(manifests::credentials(well) + &manifests::instance(well, &world.clouds))).await;
+    world.kubernetes.instance_shows("warehouse", "Reachable").await;
+    world.clouds.inject(Fault {
+        target: Target::Service(Cloud::QingCloud.service()),
+        which: Which::All,
+        moment: Moment::BeforeEffect,
+        answer: FaultAnswer::Hang,
+    });
+    world.apply_user_with_password("stuck").await;
+    world.ledger_shows("a call that hangs", |ledger| ledger.count(Cloud::QingCloud.create()) == 1).await;
+
+    let user = manifests::password("reporting", PASSWORD) + &renamed(manifests::user(well, "reporting", ""));
+    world.kubernetes.apply(&user).await;
+    world.kubernetes.user_shows("reporting", "AccountReady").await;
+    assert_eq!(world.effects("stuck"), [], "its call still hangs");
+    world.clouds.clear_faults();
+    world.kubernetes.user_shows("stuck", "AccountReady").await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn changes_go_on_after_so_many_failures_that_the_breaker_opened() {
     on_both_clouds(async |cloud| {
         // Huawei Cloud's 503 leaves the outcome open, which its list may tell after this time.

@@ -163,3 +163,34 @@ async fn key_deleted_while_the_operator_runs_is_written_back() {
     world.kubernetes.user_shows("other", "AccountReady").await;
     world.finish().await;
 }
+
+#[tokio::test]
+async fn what_others_write_in_the_middle_of_a_pass_stays_and_nothing_is_called_again() {
+    on_both_clouds(async |cloud| {
+        let world = World::of(cloud).start().await;
+        world.apply_instance().await;
+        let create = world.clouds.hold_before_effect(cloud.create());
+        world.apply_user_with_password("reporting").await;
+        create.reached().await;
+        // What the operator writes next names the version from before this, and is refused.
+        let both = r#"{"metadata": {"finalizers": ["chuser.dev/account", "example.com/theirs"]}}"#;
+        world.kubernetes.patch_user("reporting", both).await;
+        create.release();
+        world.kubernetes.user_shows("reporting", "AccountReady").await;
+
+        let delete = world.clouds.hold_before_effect(cloud.delete());
+        world.kubernetes.delete_user("reporting").await;
+        delete.reached().await;
+        world.kubernetes.kubectl(&["label", "chu", "reporting", "team=data"]).await;
+        delete.release();
+        let user = world.kubernetes.user_until("reporting", "be let go by the operator", |user| !held(user)).await;
+        assert_eq!(user.metadata.finalizers.as_deref(), Some(&["example.com/theirs".to_owned()][..]));
+        assert!(user.metadata.labels.is_some_and(|labels| labels["team"] == "data"));
+        assert_eq!(world.effects("reporting"), [EffectKind::Created, EffectKind::Deleted]);
+        assert_eq!(world.changing_requests(), 2);
+        world.kubernetes.patch_user("reporting", r#"{"metadata": {"finalizers": null}}"#).await;
+        world.kubernetes.user_gone("reporting").await;
+        world.finish().await;
+    })
+    .await;
+}

@@ -117,6 +117,16 @@ impl Operator {
         tokio::time::timeout(PATIENCE, ready).await.expect("the operator is ready");
     }
 
+    /// Waits until it is asked to stop and finishes what it has begun.
+    pub async fn is_draining(&self) {
+        let draining = async {
+            while !self.page("health-bind-address", "/readyz").await.1.contains("draining") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, draining).await.expect("the operator drains");
+    }
+
     /// `--retry-max`; none where a test has set it to nonsense.
     pub fn retry_max(&self) -> Duration {
         let longest: Option<SignedDuration> = self.settings["--retry-max"].parse().ok();
