@@ -1,13 +1,12 @@
 //! One pass of one instance object: read its credentials, look at the cloud instance, tell its users.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::FutureExt;
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use rand::RngExt;
 
-use super::{context::Context, directory::Entry, drift, index::InstanceName, pace::Basis, streams};
+use super::{boundary, context::Context, directory::Entry, drift, index::InstanceName, pace::Basis, streams};
 use crate::{
     api::{
         AnyInstance, ONE_PROVIDER,
@@ -43,19 +42,15 @@ pub async fn run(context: Arc<Context>, name: InstanceName) -> Action {
         Ok(failures) => failures,
         Err(at) => return Action::requeue(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
     };
-    let guarded = AssertUnwindSafe(pass(context.clone(), name.clone(), object, uid.clone())).catch_unwind();
-    let verdict = match tokio::time::timeout(context.pass_deadline, guarded).await {
-        Ok(Ok(Ok(ended))) => Some(ended),
-        Ok(Ok(Err(error))) => {
+    let passed = pass(context.clone(), name.clone(), object, uid.clone());
+    let verdict = match boundary::within(context.pass_deadline, passed).await {
+        Ok(Ok(ended)) => Some(ended),
+        Ok(Err(error)) => {
             tracing::warn!(instance = %name, "instance pass failed: {error}");
             None
         }
-        Ok(Err(_)) => {
-            tracing::error!(instance = %name, "a pass panicked; this is a bug, please report it");
-            None
-        }
-        Err(_) => {
-            tracing::warn!(instance = %name, "a pass was cut off at its deadline");
+        Err(broken) => {
+            tracing::error!(instance = %name, "{broken}");
             None
         }
     };

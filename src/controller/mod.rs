@@ -8,6 +8,7 @@
 pub mod act;
 pub mod announcer;
 pub mod around;
+pub mod boundary;
 pub mod changes;
 pub mod context;
 pub mod counts;

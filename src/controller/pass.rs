@@ -2,9 +2,8 @@
 //!
 //! Around it stand the gate, the pace, a deadline and a panic boundary, so that one user's trouble stays its own.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::FutureExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use rand::RngExt;
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     act::{Acting, Interrupted},
+    boundary::{self, Broken},
     context::Scope,
     index::{InstanceName, Name, name_of},
     pace::Basis,
@@ -50,16 +50,16 @@ pub async fn run(scope: Arc<Scope>, name: Name) -> Option<Duration> {
     };
 
     let (context, started) = (scope.context.clone(), Instant::now());
-    let guarded = AssertUnwindSafe(pass(scope.clone(), user, failures)).catch_unwind();
-    let end = match tokio::time::timeout(context.pass_deadline, guarded).await {
-        Ok(Ok(end)) => end,
-        Ok(Err(_)) => {
-            tracing::error!(namespace = name.0, name = name.1, "a pass panicked; this is a bug, please report it");
-            End { outcome: PassOutcome::Panicked, next: None, failed: true }
-        }
-        Err(_) => {
-            tracing::warn!(namespace = name.0, name = name.1, "a pass was cut off at its deadline");
-            End { outcome: PassOutcome::TimedOut, next: None, failed: true }
+    let passed = pass(scope.clone(), user, failures);
+    let end = match boundary::within(context.pass_deadline, passed).await {
+        Ok(end) => end,
+        Err(broken) => {
+            tracing::error!(namespace = name.0, name = name.1, "{broken}");
+            let outcome = match broken {
+                Broken::Panicked => PassOutcome::Panicked,
+                Broken::TimedOut => PassOutcome::TimedOut,
+            };
+            End { outcome, next: None, failed: true }
         }
     };
     context.metrics.pass_finished(end.outcome, started.elapsed());

@@ -54,6 +54,12 @@ mod tests {
     }
 
     #[test]
+    fn slow_retries_of_many_are_spread_behind_the_longest_pause() {
+        let delays = [0.0, 0.5, 1.0].map(|jitter| slow_delay(jitter, MAX).as_secs());
+        assert_eq!(delays, [600, 630, 660]);
+    }
+
+    #[test]
     fn job_polls_follow_the_curve() {
         let mut age = Duration::from_secs(3);
         let mut delays = Vec::new();
