@@ -4,6 +4,12 @@
 //! A state is one that nobody can tell apart: times as seen from now, attempts and jobs by the part they play. Each test
 //! is a family of wishes and troubles, bounded by how many of each come in one life.
 
+mod calls;
+mod checks;
+mod cloud;
+mod digest;
+mod ends;
+mod moves;
 mod pass;
 mod search;
 mod world;
@@ -17,8 +23,10 @@ use clickhouse_user_operator::{
     },
     provider::contract::{ErrorClass, ProviderKind},
 };
-use search::{Event, Scope, Search, Wish};
-use world::{Account, Annotation, Owner, World, at, opens};
+use cloud::{Account, Owner};
+use moves::{Event, Wish};
+use search::{Scope, Search};
+use world::{Annotation, World, at, opens};
 
 /// A user that has come to rest with its account.
 fn settled(kind: ProviderKind) -> World {

@@ -1,39 +1,27 @@
 //! One pass in the small world, as the controller makes it: plan, act, look again, report; and what may go wrong on the
-//! way. What must hold at each step is checked here.
+//! way.
 
 use std::{rc::Rc, time::Duration};
 
 use clickhouse_user_operator::{
-    api::{
-        conditions::Reason,
-        user::{OperationKind, OperationState},
-    },
+    api::conditions::Reason,
     domain::{
-        journal::{Intent, SecretVersion},
-        names::{AttemptId, JobId, Uid, Username},
-        plan::{AccountChange, Moment, Recheck, Release, Step, Verdict, plan},
+        names::AttemptId,
+        plan::{Moment, Recheck, Release, Step, Verdict, plan},
         report::report,
-        seen::{CallSeen, InstanceFacts, InstanceSeen, LoginSeen, PasswordSeen, Record, SecretSeen, Seen},
+        seen::{InstanceFacts, InstanceSeen, LoginSeen, Record, Seen},
     },
-    provider::contract::{
-        Accepted, Access, Account as ListedAccount, AccountSeen, CallError, CallKind, CloudError, Delay, ErrorClass,
-        Job, JobSeen, JobState, Refusal, Turn,
-    },
+    provider::contract::{CallKind, CloudError, Delay, ErrorClass, JobState, Turn},
 };
 use jiff::Timestamp;
 
-use super::world::{
-    Account, Annotation, JOB_TAKES, LATE, Owner, Pass, Process, SETTINGS, Stopped, Work, World, access,
+use super::{
+    cloud::{LATE, Owner, Work},
+    world::{Annotation, Pass, Process, SETTINGS, Stopped, World},
 };
 
 /// Steps of one pass, as the controller counts them.
 const MOST_STEPS: usize = 16;
-
-/// A list is shared for so long.
-const SHARED_FOR: Duration = Duration::from_secs(5);
-
-/// Changes of our own are laid over lists that were asked so long after them.
-const LAID_OVER: Duration = Duration::from_secs(15);
 
 /// What goes wrong in a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,188 +279,6 @@ impl World {
         true
     }
 
-    fn secret_seen(&self, user: usize) -> SecretSeen {
-        self.users[user].secret.map_or(SecretSeen::Missing, |(version, _)| SecretSeen::Present {
-            uid: Uid::new("secret"),
-            resource_version: version.to_string(),
-        })
-    }
-
-    fn read_password(&self, pass: &mut Pass) {
-        let Some((version, password)) = self.users[pass.user].secret else {
-            pass.seen.password = Some(PasswordSeen::Missing("the Secret".to_owned()));
-            return;
-        };
-        let version = SecretVersion {
-            name: pass.desired.password.secret.clone(),
-            uid: Uid::new("secret"),
-            resource_version: version.to_string(),
-            revision: pass.desired.password.revision.clone(),
-        };
-        let fingerprint = self.fingerprint(&pass.desired.username, password);
-        pass.password = (password != 0).then_some(password);
-        pass.seen.password = Some(if password == 0 {
-            PasswordSeen::Refused(version, fingerprint, Refusal::InvalidPassword("Too short.".to_owned()))
-        } else {
-            PasswordSeen::Usable(version, fingerprint)
-        });
-    }
-
-    fn in_list(&self, user: usize, asked_at: Timestamp, list: &[(Username, Access)]) -> AccountSeen {
-        let name = &self.users[user].desired.username;
-        let listed = list.iter().find(|it| it.0 == *name).map(|it| it.1.clone());
-        let changed = |it: &&(Timestamp, Username, Option<Access>)| it.1 == *name && it.0 + LAID_OVER >= asked_at;
-        let own = self.process.own_changes.iter().rev().find(changed);
-        let access = own.map_or(listed, |it| it.2.clone());
-        let account = access.map(|access| ListedAccount { username: name.clone(), access, built_in: false });
-        AccountSeen { asked_at, account }
-    }
-
-    fn list(&mut self, user: usize, asked_from: Timestamp) -> Result<AccountSeen, Delay> {
-        if !self.can_list() {
-            return Ok(AccountSeen { asked_at: self.now, account: None });
-        }
-        match &self.process.list {
-            Some(list) if list.0 >= asked_from => {}
-            Some((asked_at, _)) if self.now < *asked_at + SHARED_FOR => {
-                return Err(Delay::NotBefore(*asked_at + SHARED_FOR));
-            }
-            _ => self.process.list = Some((self.now, self.listing())),
-        }
-        let (asked_at, list) = self.process.list.clone().expect("a list");
-        Ok(self.in_list(user, asked_at, &list))
-    }
-
-    fn job(&self, is_it: impl Fn(&Work) -> bool) -> JobSeen {
-        let found = self.work.iter().rev().find(|work| is_it(work));
-        found.map_or(JobSeen::NotFound, |work| JobSeen::Found(Job { id: work.job.clone(), state: work.state.clone() }))
-    }
-
-    fn call(&mut self, kind: CallKind, pass: &mut Pass, trouble: Trouble, outcome: &mut Outcome) {
-        outcome.calls += 1;
-        let Some(durable) = self.intent(pass.user).cloned() else {
-            return self.violate("a changing call without a durable intent");
-        };
-        if Some(&durable) != pass.seen.intent.as_ref() || outcome.calls > 1 || !self.users[pass.user].finalizer {
-            return self.violate("a changing call that was not announced, or a second one in a pass");
-        }
-        if self.users[pass.user].version != pass.version {
-            return self.violate("I11: a call decided on a version that is past");
-        }
-        let with_password = matches!(kind, CallKind::Create | CallKind::SetPassword);
-        let announced = pass.password.map(|it| self.fingerprint(&pass.desired.username, it));
-        if with_password && (announced.is_none() || announced != durable.fingerprint) {
-            return self.violate("I4: the password that is sent is not the one announced");
-        }
-        self.may_be_made(kind, pass);
-        self.process.refused[pass.user] = None;
-        let result = self.answered(kind, pass, &durable, trouble);
-        self.note(|_| format!("user {} calls {kind:?} as {}: {result:?}", pass.user, durable.attempt));
-        if matches!(result, Err(CallError::NotApplied(_))) {
-            self.process.refused[pass.user] = Some(durable.attempt.clone());
-        }
-        pass.seen.call = Some(CallSeen { kind, outcome: result });
-    }
-
-    /// What must be true of the wish behind a call, and what it must not repeat.
-    fn may_be_made(&mut self, kind: CallKind, pass: &Pass) {
-        let desired = &pass.desired;
-        let intent = pass.seen.intent.as_ref().expect("an intent");
-        let owner = Owner::Object(desired.uid.clone());
-        let account = self.account(&desired.username).cloned();
-        let ours = account.as_ref().is_some_and(|it| it.owner == owner);
-        let leaving = desired.deleted_at.is_some() && !desired.retain;
-        let expired = desired.expires_at.is_some_and(|at| at <= pass.began);
-        let wished = match kind {
-            CallKind::Delete => leaving || expired || intent.kind == OperationKind::Recreate && desired.recreate,
-            _ => desired.deleted_at.is_none() && !expired,
-        };
-        if !wished || desired.suspend && desired.deleted_at.is_none() {
-            self.violate(format!("I1: a {kind:?} that nobody wishes"));
-        }
-        // Whoever does not believe the cloud to have lost it must not make it a second time.
-        let known = intent.kind == OperationKind::Create && ours && !self.tampered && !self.evidence_lost;
-        if kind == CallKind::Create && known {
-            self.violate("I3: a second creation of an account that is there");
-        }
-        let unfinished = |it: &&Work| it.state == JobState::Running && it.owner == owner;
-        if !self.can_list() && self.work.iter().any(|it| unfinished(&it)) {
-            let hidden = self.work.iter().find(unfinished).expect("a job").attempt.clone();
-            // The cloud would refuse; that it is asked at all means that a job of ours was forgotten.
-            if !self.evidence_lost {
-                self.violate(format!("I3: a second job beside {hidden}"));
-            }
-        }
-    }
-
-    fn answered(
-        &mut self,
-        kind: CallKind,
-        pass: &Pass,
-        intent: &Intent,
-        trouble: Trouble,
-    ) -> Result<Accepted, CallError> {
-        let refuse = |class| Err(CallError::NotApplied(CloudError::new(class, "refused")));
-        let jobs = self.kind.rules().capabilities().jobs;
-        let busy = jobs && self.work.iter().any(|it| it.state == JobState::Running);
-        if let Trouble::Refused(class) = trouble {
-            return refuse(class);
-        }
-        let desired = &pass.desired;
-        let mut work = Work {
-            kind,
-            name: intent.username.clone(),
-            attempt: intent.attempt.clone(),
-            owner: Owner::Object(desired.uid.clone()),
-            password: pass.password.unwrap_or(0),
-            access: intent.access.clone(),
-            due: self.now,
-            job: JobId::new(self.unused('j')),
-            state: JobState::Running,
-            fails: trouble == Trouble::JobFails,
-            any_owner: intent.adopting
-                && match kind {
-                    CallKind::Delete => desired.adopt && desired.recreate,
-                    _ => desired.adopt,
-                },
-        };
-        if jobs {
-            work.due += JOB_TAKES;
-        }
-        if let Trouble::AnswerLost(effect) = trouble {
-            if let Some(late) = effect.filter(|_| !busy) {
-                work.due += late;
-                self.work.push(work);
-                self.let_work_happen();
-            }
-            return Err(CallError::Unknown(CloudError::new(ErrorClass::Unavailable, "no answer")));
-        }
-        if busy {
-            return refuse(ErrorClass::InstanceBusy);
-        }
-        if jobs {
-            let job = work.job.clone();
-            self.work.push(work);
-            return Ok(Accepted::Job(job));
-        }
-        let there = self.account(&work.name).is_some();
-        match (there, kind) {
-            (true, CallKind::Create) | (false, CallKind::Delete) if self.vague => return refuse(ErrorClass::Rejected),
-            (true, CallKind::Create) => return refuse(ErrorClass::AccountExists),
-            (false, CallKind::Delete | CallKind::SetPassword | CallKind::SetAccess) => {
-                return refuse(ErrorClass::AccountNotFound);
-            }
-            _ => {}
-        }
-        let name = work.name.clone();
-        self.work.push(work);
-        self.let_work_happen();
-        let access = self.account(&name).map(|it| it.access.clone());
-        self.process.own_changes.retain(|it| it.1 != name);
-        self.process.own_changes.push((self.now, name, access));
-        Ok(Accepted::Done)
-    }
-
     fn release(&mut self, pass: &mut Pass, release: Release) {
         let owner = Owner::Object(pass.desired.uid.clone());
         let there = self.account(&pass.desired.username).is_some_and(|it| it.owner == owner);
@@ -521,68 +327,6 @@ impl World {
             Recheck::OnChange => End::Next(None),
             Recheck::At(at) => End::Next(Some(at)),
             Recheck::Retry { at } => End::Failed(at),
-        }
-    }
-
-    /// An adoption makes the account ours once its success is on record.
-    fn adopted(&mut self, pass: &Pass) {
-        let it = &self.users[pass.user];
-        let adopting = self.intent(pass.user).filter(|it| it.adopting && it.kind == OperationKind::SetPassword);
-        let operation = it.status.as_ref().and_then(|it| it.operation.as_ref());
-        let on_record = operation.is_some_and(|operation| {
-            operation.state == OperationState::Succeeded
-                && adopting.is_some_and(|intent| intent.attempt == operation.id)
-        });
-        let name = pass.desired.username.clone();
-        if let Some(account) = self.account(&name).cloned().filter(|it| on_record && it.owner == Owner::Foreign) {
-            let owner = Owner::Object(pass.desired.uid.clone());
-            self.put_account(&name, self.now, Some(Account { owner, ..account }));
-        }
-    }
-
-    /// Whoever says that the account is ours must be right.
-    fn confirmed(&mut self, pass: &Pass, verdict: &Verdict) {
-        let AccountChange::Confirmed(..) = &verdict.account else { return };
-        let (name, owner) = (&pass.desired.username, Owner::Object(pass.desired.uid.clone()));
-        let heard = pass.seen.call.as_ref().is_some_and(|it| it.outcome == Ok(Accepted::Done));
-        if pass.seen.login == Some(LoginSeen::Accepted) && pass.desired.adopt || heard {
-            let taken = self.account(name).cloned().map(|it| Account { owner: owner.clone(), ..it });
-            self.put_account(&name.clone(), self.now, taken);
-        }
-        let ours = self.account(name).is_some_and(|it| it.owner == owner);
-        if !ours && !self.tampered {
-            self.violate("I2: an account is claimed that is not ours");
-        }
-    }
-
-    /// Whoever says Ready must be right about account, access and password.
-    fn ready(&mut self, pass: &Pass, verdict: &Verdict) {
-        let edited = self.users[pass.user].desired.generation != pass.desired.generation;
-        if verdict.reason != Reason::AccountReady || verdict.recheck != Recheck::OnChange || self.tampered || edited {
-            return;
-        }
-        let name = &pass.desired.username;
-        let Some(account) = self.account(name).cloned() else {
-            return self.violate("I4: Ready without an account");
-        };
-        if account.owner != Owner::Object(pass.desired.uid.clone()) {
-            self.violate("I2: Ready with somebody else's account");
-        }
-        // A login says nothing of access.
-        if account.access != access(self.kind, &pass.desired.access) && !self.logins {
-            self.violate("I4: Ready with another access");
-        }
-        let status = self.users[pass.user].status.clone();
-        let Some(password) = status.as_ref().and_then(|it| it.password.as_ref()) else {
-            // Nothing to send, and nothing known to be wrong.
-            if self.users[pass.user].secret.is_none() {
-                return;
-            }
-            return self.violate("I4: Ready without a password on record");
-        };
-        let in_force = self.fingerprint(name, account.password);
-        if password.key_id == self.key_id() && password.fingerprint != in_force && !self.password_tampered {
-            self.violate("I4: Ready for a password that the account does not have");
         }
     }
 

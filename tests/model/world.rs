@@ -1,11 +1,7 @@
 //! The small world: objects at the API server, a cloud of either kind, the process that serves them, and perhaps another
 //! one that lost its lease in the middle of a pass and does not know it yet.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    rc::Rc,
-    time::Duration,
-};
+use std::{rc::Rc, time::Duration};
 
 use clickhouse_user_operator::{
     api::{
@@ -15,13 +11,15 @@ use clickhouse_user_operator::{
     domain::{
         desired::{Desired, PasswordSource},
         journal::Intent,
-        names::{AttemptId, Fingerprint, InstanceKey, JobId, KeyId, Uid, Username},
+        names::{AttemptId, Fingerprint, InstanceKey, KeyId, Uid, Username},
         plan::{Release, Settings, Step},
         seen::{Record, Seen},
     },
-    provider::contract::{Access, CallKind, JobState, Permission, ProviderKind, WantedAccess},
+    provider::contract::{Access, CallKind, Permission, ProviderKind, WantedAccess},
 };
 use jiff::Timestamp;
+
+use super::cloud::{History, Owner, Work};
 
 pub const SETTINGS: Settings = Settings {
     job_poll_interval: Duration::from_secs(3),
@@ -31,53 +29,6 @@ pub const SETTINGS: Settings = Settings {
     orphan_after: Duration::from_secs(3600),
     connection_secrets: false,
 };
-
-/// How far a list lags behind the cloud; less than what the plan assumes.
-pub const LIST_LAGS: Duration = Duration::from_secs(8);
-
-/// A call whose answer was lost may take effect so much later; with the lag, less than what the plan assumes.
-pub const LATE: Duration = Duration::from_secs(5);
-
-/// How long a job takes.
-pub const JOB_TAKES: Duration = Duration::from_secs(8);
-
-/// The cloud forgets a job after this time.
-const JOB_RECORDS_KEPT: Duration = Duration::from_secs(3600);
-
-/// Who made an account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Owner {
-    Object(Uid),
-    /// Somebody else; or us, of which no proof is left.
-    Foreign,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Account {
-    pub owner: Owner,
-    pub password: u8,
-    pub access: Access,
-}
-
-/// What a name stood for, and since when.
-pub type History = Vec<(Timestamp, Option<Account>)>;
-
-/// A change that the cloud has taken on.
-#[derive(Clone, Debug)]
-pub struct Work {
-    pub kind: CallKind,
-    pub name: Username,
-    pub attempt: AttemptId,
-    pub owner: Owner,
-    pub password: u8,
-    pub access: Access,
-    pub due: Timestamp,
-    pub job: JobId,
-    pub state: JobState,
-    pub fails: bool,
-    /// People allowed to take or delete an account that is somebody else's.
-    pub any_owner: bool,
-}
 
 /// The journal at the API server: what it says, and whether its seal is any good.
 #[derive(Clone, Debug)]
@@ -304,101 +255,7 @@ impl World {
         opens(annotation, user.uid(), self.key).then_some(&annotation.intent)
     }
 
-    /// The account as it is.
-    pub fn account(&self, name: &Username) -> Option<&Account> {
-        self.accounts.iter().find(|it| it.0 == *name).and_then(|(_, history)| history.last()?.1.as_ref())
-    }
-
-    pub fn put_account(&mut self, name: &Username, since: Timestamp, account: Option<Account>) {
-        let place = self.accounts.iter().position(|it| it.0 == *name).unwrap_or_else(|| {
-            self.accounts.push((name.clone(), Vec::new()));
-            self.accounts.len() - 1
-        });
-        self.accounts[place].1.push((since, account));
-    }
-
-    /// What a list shows that is asked now.
-    pub fn listing(&self) -> Vec<(Username, Access)> {
-        let shown = self.now - LIST_LAGS;
-        let then = |history: &[(Timestamp, Option<Account>)]| {
-            history.iter().rev().find(|(since, _)| *since <= shown).and_then(|(_, account)| account.clone())
-        };
-        self.accounts.iter().filter_map(|(name, history)| Some((name.clone(), then(history)?.access))).collect()
-    }
-
-    /// Time goes on, at least a little, and what the cloud has taken on happens.
-    pub fn wait(&mut self, until: Timestamp) {
-        self.now = until.max(self.now + Duration::from_millis(10));
-        self.let_work_happen();
-        self.forget();
-    }
-
-    pub fn let_work_happen(&mut self) {
-        loop {
-            let now = self.now;
-            let due = |it: &&mut Work| it.state == JobState::Running && it.due <= now;
-            let Some(work) = self.work.iter_mut().filter(due).min_by_key(|it| it.due) else { return };
-            work.state = JobState::Failed(None);
-            let work = work.clone();
-            self.note(|_| format!("the cloud gets to {:?} of {:?}", work.kind, work.owner));
-            if work.fails {
-                continue;
-            }
-            if let Some(account) = self.effect(&work) {
-                self.put_account(&work.name, work.due, account);
-                let done = self.work.iter_mut().find(|it| it.attempt == work.attempt && it.due == work.due);
-                done.expect("the work that was done").state = JobState::Succeeded;
-            }
-        }
-    }
-
-    /// What becomes of the account; `None`: the cloud refuses. Losses and hijacks are found here.
-    #[expect(clippy::option_option, reason = "whether there is an effect, and whether an account is there after it")]
-    fn effect(&mut self, work: &Work) -> Option<Option<Account>> {
-        let account = self.account(&work.name).cloned();
-        let ours = |world: &mut Self, account: &Account, what: &str| {
-            if account.owner != work.owner && !work.any_owner {
-                world.violate(format!("I2: {what} of an account that is not the object's"));
-            }
-        };
-        match (work.kind, account) {
-            (CallKind::Create, None) => {
-                Some(Some(Account { owner: work.owner.clone(), password: work.password, access: work.access.clone() }))
-            }
-            (CallKind::Create, Some(_)) | (_, None) => None,
-            (CallKind::Delete, Some(account)) => {
-                ours(self, &account, "deletion");
-                Some(None)
-            }
-            (CallKind::SetPassword, Some(account)) => {
-                ours(self, &account, "password");
-                Some(Some(Account { password: work.password, ..account }))
-            }
-            (CallKind::SetAccess, Some(account)) => {
-                ours(self, &account, "access");
-                Some(Some(Account { access: work.access.clone(), ..account }))
-            }
-        }
-    }
-
-    /// What nobody can ask about any more makes no two states different.
-    fn forget(&mut self) {
-        let (now, shown) = (self.now, self.now - LIST_LAGS);
-        for (_, history) in &mut self.accounts {
-            let last = history.iter().rposition(|(since, _)| *since <= shown).unwrap_or(0);
-            history.drain(..last);
-        }
-        let asked_for: Vec<AttemptId> = (0..self.users.len()).flat_map(|it| self.attempts_of(it)).collect();
-        self.work.retain(|it| {
-            it.state == JobState::Running || asked_for.contains(&it.attempt) && now < it.due + JOB_RECORDS_KEPT
-        });
-        self.process.own_changes.retain(|(at, ..)| now < *at + Duration::from_secs(40));
-        if self.process.list.as_ref().is_some_and(|(asked_at, _)| *asked_at + Duration::from_secs(900) < now) {
-            self.process.list = None;
-        }
-    }
-
-    fn attempts_of(&self, user: usize) -> Vec<AttemptId> {
+    pub fn attempts_of(&self, user: usize) -> Vec<AttemptId> {
         let user = &self.users[user];
         let annotations = user.annotation.iter().chain(&user.backup).map(|it| it.intent.attempt.clone());
         let operation = user.status.iter().filter_map(|it| it.operation.as_ref()).map(|it| it.id.clone());
@@ -473,63 +330,6 @@ impl World {
             }
         }
     }
-
-    /// A digest of all that decides what can happen from here, with times as they are seen from now.
-    pub fn digest(&self) -> u64 {
-        let hash = &mut DefaultHasher::new();
-        let now = self.now;
-        for user in &self.users {
-            let it = &*user.desired;
-            (&it.uid, it.deleted_at.map(|it| ago(now, it)), it.suspend, it.retain, it.recreate, it.adopt).hash(hash);
-            (it.expires_at.map(|it| ago(now, it)), &it.access.allowed_hosts, &it.access.databases).hash(hash);
-            (&it.password.revision, user.gone, user.finalizer, user.secret, user.reason, user.cut_loose).hash(hash);
-            (user.due.map(|it| ago(now, it)), user.released.is_some()).hash(hash);
-            for annotation in [&user.annotation, &user.backup] {
-                let annotation = annotation.as_ref().filter(|it| opens(it, user.uid(), self.key));
-                hash_intent(annotation.map(|it| &it.intent), now, hash);
-            }
-            hash_status(user, now, hash);
-        }
-        for (name, history) in &self.accounts {
-            name.hash(hash);
-            for (since, account) in history {
-                ago(now, *since).max(-60).hash(hash);
-                account.as_ref().map(|it| (&it.owner, it.password)).hash(hash);
-                hash_access(account.as_ref().map(|it| &it.access), hash);
-            }
-        }
-        for it in &self.work {
-            (it.kind, &it.name, &it.attempt, &it.owner, it.password, ago(now, it.due), &it.job, it.fails).hash(hash);
-            (it.state == JobState::Running, it.state == JobState::Succeeded).hash(hash);
-            hash_access(Some(&it.access), hash);
-        }
-        self.process.hash_into(now, hash);
-        if let Some(stopped) = &self.stopped {
-            (stopped.step.name(), ago(now, stopped.pass.began), stopped.pass.user, &stopped.pass.attempt).hash(hash);
-            (stopped.pass.version == self.users[stopped.pass.user].version).hash(hash);
-            hash_intent(stopped.pass.seen.intent.as_ref(), now, hash);
-        }
-        (self.look.map(|it| ago(now, it)), self.evidence_lost, self.tampered, self.password_tampered).hash(hash);
-        hash.finish()
-    }
-}
-
-impl Process {
-    fn hash_into(&self, now: Timestamp, hash: &mut DefaultHasher) {
-        (ago(now, self.started_at).max(-120), &self.refused).hash(hash);
-        self.failures.iter().for_each(|it| (*it).min(3).hash(hash));
-        if let Some((asked_at, list)) = &self.list {
-            ago(now, *asked_at).hash(hash);
-            for (name, access) in list {
-                name.hash(hash);
-                hash_access(Some(access), hash);
-            }
-        }
-        for (at, name, access) in &self.own_changes {
-            (ago(now, *at), name).hash(hash);
-            hash_access(access.as_ref(), hash);
-        }
-    }
 }
 
 /// What `journal::open` says; a test holds the two together.
@@ -539,40 +339,4 @@ pub fn opens(annotation: &Annotation, uid: &Uid, key: u8) -> bool {
 
 fn text(id: &AttemptId) -> String {
     id.as_str().to_owned()
-}
-
-/// Seconds from now, coarser the longer ago: nothing in the plan turns on the minute of an hour ago.
-fn ago(now: Timestamp, time: Timestamp) -> i64 {
-    let seconds = time.duration_since(now).as_secs().max(-7300);
-    if seconds < -120 { seconds / 30 * 30 } else { seconds }
-}
-
-fn hash_access(access: Option<&Access>, hash: &mut DefaultHasher) {
-    access.map(|it| (&it.allowed_hosts, &it.databases, it.permission)).hash(hash);
-}
-
-fn hash_intent(intent: Option<&Intent>, now: Timestamp, hash: &mut DefaultHasher) {
-    let Some(it) = intent else { return 0.hash(hash) };
-    (it.kind, it.phase, &it.attempt, it.attempts.min(4), ago(now, it.written_at)).hash(hash);
-    (it.adopting, it.removal_failed, &it.fingerprint, &it.key_id).hash(hash);
-    it.secret.as_ref().map(|it| (&it.resource_version, &it.revision)).hash(hash);
-    hash_access(Some(&it.access), hash);
-}
-
-fn hash_status(user: &User, now: Timestamp, hash: &mut DefaultHasher) {
-    let Some(it) = &user.status else { return 0.hash(hash) };
-    (&it.uid, &it.job_id, user.desired.generation - it.observed_generation.unwrap_or(-1)).hash(hash);
-    if let Some(it) = &it.operation {
-        (&it.id, it.kind, it.phase, it.state, ago(now, it.started_at.0), it.attempts.min(4)).hash(hash);
-        it.finished_at.as_ref().map(|it| ago(now, it.0)).hash(hash);
-    }
-    if let Some(it) = &it.password {
-        (&it.fingerprint, &it.key_id, &it.revision, &it.secret_resource_version).hash(hash);
-    }
-    if let Some(it) = &it.applied {
-        hash_access(Some(&Access::from(it.clone())), hash);
-    }
-    for it in &it.conditions {
-        (&it.type_, &it.status, &it.reason).hash(hash);
-    }
 }
