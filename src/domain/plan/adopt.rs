@@ -62,9 +62,10 @@ fn after(situation: &Situation<'_>, intent: &Intent, call: &CallSeen) -> Step {
             .step(),
         Ok(Accepted::Job(job)) => situation.job_running(intent, job.clone(), Reason::UpdatingPassword),
         Err(CallError::NotApplied(error)) if error.class == ErrorClass::AccountNotFound => {
+            // Not at once: a list that lags would show it for seconds more, and each time the call would be made again.
             Verdict::new(Reason::Creating, "The account to adopt has gone; creating it.")
                 .with_operation(situation.operation(intent, OperationState::Failed, Some(situation.now())), None)
-                .at(situation.now())
+                .retry(situation.retry_at(false, None))
                 .step()
         }
         Err(CallError::NotApplied(error)) => situation.refused_call(intent, error),

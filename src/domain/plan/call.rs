@@ -16,7 +16,7 @@ use crate::{
         names::{Fingerprint, JobId},
         seen::{InstanceFacts, InstanceSeen, PasswordSeen, SecretSeen},
     },
-    provider::contract::{Access, CallKind, CloudError, ErrorClass, Turn},
+    provider::contract::{Access, CallKind, CloudError, Delay, ErrorClass, Turn},
 };
 
 /// What an intent says of its own call; the rest is the same for every call.
@@ -173,7 +173,17 @@ impl<'a> Situation<'a> {
         }
         match &self.seen.account {
             Some(Ok(seen)) if seen.asked_at >= self.sent_at(intent) => Ok(Some(seen.account.is_some())),
-            Some(Err(_)) => Ok(None),
+            // A list was read a moment before the call. Once another may be had, the call is refused again and the list
+            // says why; taken for a plain refusal, it would stall a user that has nothing to mend.
+            Some(Err(Delay::NotBefore(at))) => {
+                let reason = if intent.kind == OperationKind::Delete { Reason::Deleting } else { Reason::Creating };
+                let mut verdict =
+                    Verdict::new(reason, "The call was refused; waiting to list the accounts to see why.");
+                verdict.error = Some(refusal.clone());
+                let pending = self.operation(intent, OperationState::Pending, None);
+                Err(verdict.with_operation(pending, None).at(*at).step())
+            }
+            Some(Err(Delay::Failed(_))) => Ok(None),
             _ => Err(Step::ReadAccount(self.sent_at(intent))),
         }
     }

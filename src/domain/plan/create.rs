@@ -29,6 +29,9 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
     if let Some(step) = situation.put_back_in_flight() {
         return step;
     }
+    if facts.gone {
+        return instance_gone(facts);
+    }
     let attempt = situation.attempt(OperationKind::Create);
     if let Some(intent) = situation.seen.intent.as_ref().filter(|intent| intent.instance_key != facts.key) {
         return match attempt {
@@ -288,6 +291,12 @@ pub(super) fn account_exists(situation: &Situation<'_>) -> Verdict {
     let mut verdict = Verdict::new(Reason::AccountExists, message).retry(situation.retry_at(true, None));
     verdict.account = AccountChange::Gone;
     verdict
+}
+
+/// No read will tell any more what became of a call, and nothing can be made.
+pub(super) fn instance_gone(facts: &InstanceFacts) -> Step {
+    let message = format!("The cloud says that instance {} does not exist any more.", facts.key);
+    settle(Reason::InstanceNotFound, message)
 }
 
 pub(super) fn instance_changed(situation: &Situation<'_>, before: &str) -> String {

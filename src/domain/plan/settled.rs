@@ -5,8 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    AccountChange, LIST_FRESH, LIST_LAG, Situation, Step, Verdict, attempt::Attempt, call::Draft,
-    create::instance_changed, password::Password, recreate, refused, settle,
+    AccountChange, LIST_FRESH, LIST_LAG, Situation, Step, Verdict,
+    attempt::Attempt,
+    call::Draft,
+    create::{instance_changed, instance_gone},
+    password::Password,
+    recreate, refused, settle,
 };
 use crate::seeded::{Bug, seeded};
 use crate::{
@@ -33,8 +37,7 @@ pub(super) fn next(situation: &Situation<'_>) -> Step {
         return settle(Reason::InstanceChanged, instance_changed(situation, before.as_str()));
     }
     if facts.gone {
-        let message = format!("The cloud says that instance {} does not exist any more.", facts.key);
-        return settle(Reason::InstanceNotFound, message);
+        return instance_gone(facts);
     }
     if let Some(step) = situation.under_way(facts) {
         return step;

@@ -7,7 +7,7 @@ use crate::{
     api::user::{OperationKind, OperationPhase, OperationState},
     domain::seen::LoginSeen,
     provider::contract::{
-        Accepted, Account, AccountSeen, CallKind,
+        Accepted, Access, Account, AccountSeen, CallKind, JobSeen,
         ProviderKind::{HuaweiCloud, QingCloud},
         Turn,
     },
@@ -104,4 +104,77 @@ fn adoption_without_a_list_is_by_login_alone_and_costs_no_call() {
     let held = case(Some(LoginSeen::Accepted)).with(|it| it.seen.finalizer = true).verdict();
     assert!(matches!(held.account, AccountChange::Confirmed(..)), "{held:?}");
     assert!(matches!(case(Some(LoginSeen::Refused)).step(), Step::WriteIntent(_)), "an addition is tried");
+}
+
+/// The cloud says of the account to adopt that there is none.
+#[test]
+fn adoption_of_an_account_that_has_gone_is_not_tried_again_at_once() {
+    let case = adopting(100).with(|it| it.seen.intent.as_mut().expect("an intent").attempt = AttemptId::new(FRESH));
+    let verdict = case.called(CallKind::SetPassword, not_applied(ErrorClass::AccountNotFound)).verdict();
+    assert_eq!(verdict.reason, Reason::Creating);
+    assert!(matches!(verdict.recheck, Recheck::Retry { .. }), "{:?}", verdict.recheck);
+}
+
+/// A cloud that cannot be read has forgotten the job of a creation whose answer was lost long ago.
+fn stays_unknown() -> Case {
+    let case = Case::on(QingCloud).announced(OperationKind::Create, 0).checked().at(4000);
+    case.recorded(OperationState::Unknown, None, None).with(|it| {
+        it.desired.adopt = true;
+        it.seen.job = Some(Ok(JobSeen::NotFound));
+        it.seen.account = Some(Ok(AccountSeen { asked_at: at(3990), account: None }));
+    })
+}
+
+#[test]
+fn leave_to_replace_is_the_exit_of_an_outcome_that_stays_unknown_and_adoption_alone_is_not() {
+    assert_eq!(stays_unknown().verdict().reason, Reason::OutcomeStaysUnknown);
+    let recreate_alone = stays_unknown().with(|it| (it.desired.adopt, it.desired.recreate) = (false, true));
+    assert_eq!(recreate_alone.verdict().reason, Reason::OutcomeStaysUnknown);
+    let replace = stays_unknown().with(|it| it.desired.recreate = true);
+    let Step::WriteIntent(intent) = replace.step() else { panic!("{:?}", replace.step()) };
+    assert_eq!((intent.kind, intent.phase), (OperationKind::Recreate, Some(OperationPhase::Removing)));
+    assert!(intent.adopting, "nothing proves that the account is ours");
+}
+
+#[test]
+fn leave_to_replace_is_not_used_before_the_outcome_is_given_up() {
+    let young = stays_unknown().at(1000).with(|it| {
+        it.desired.recreate = true;
+        it.seen.job = Some(Err(Delay::NotBefore(at(1003))));
+    });
+    assert_eq!(young.verdict().reason, Reason::OutcomeUnknown);
+}
+
+#[test]
+fn adoption_that_died_between_its_intent_and_its_call_is_looked_at_before_it_is_tried_again() {
+    // The next process finds the intent and nothing in status: the call may have been made.
+    let found = adopting(98).with(|it| it.started_at = at(99));
+    assert_eq!(found.verdict().reason, Reason::OutcomeUnknown);
+    let later = adopting(80).with(|it| it.started_at = at(99));
+    let Step::WriteIntent(intent) = later.step() else { panic!("{:?}", later.step()) };
+    assert_eq!((intent.kind, intent.adopting), (OperationKind::SetPassword, true));
+    assert_eq!(intent.attempt, AttemptId::new(FRESH), "under an id of its own");
+}
+
+#[test]
+fn adoption_that_was_refused_is_tried_again_under_its_id_by_the_process_that_heard_it() {
+    let heard = adopting(90).refused();
+    assert_eq!(heard.step(), Step::Call(CallKind::SetPassword));
+    let successor = adopting(90).recorded(OperationState::Pending, None, None);
+    assert_eq!(successor.verdict().reason, Reason::OutcomeUnknown);
+}
+
+#[test]
+fn adoption_whose_leave_was_taken_back_on_the_way_claims_nothing() {
+    let taken_back = adopting(50).with(|it| it.desired.adopt = false).verdict();
+    assert_eq!((taken_back.reason, taken_back.account), (Reason::AccountExists, AccountChange::Gone));
+}
+
+#[test]
+fn adoption_that_succeeded_and_was_interrupted_before_its_access_goes_on_with_the_access() {
+    let other = Access { databases: Some(["elsewhere".to_owned()].into()), ..access(HuaweiCloud) };
+    let adopted = adopting(50).recorded(OperationState::Succeeded, None, Some(51));
+    let adopted = adopted.listed(99, Some(account(other))).with(|it| it.started_at = at(90));
+    let Step::WriteIntent(intent) = adopted.step() else { panic!("{:?}", adopted.step()) };
+    assert_eq!((intent.kind, intent.adopting), (OperationKind::SetAccess, false));
 }

@@ -525,3 +525,9 @@ fn lost_call_waits_for_a_credential_and_makes_no_call_meanwhile() {
         assert_eq!(case.verdict(), verdict(Reason::AccessDenied));
     }
 }
+
+#[test]
+fn creation_in_doubt_on_an_instance_that_is_confirmed_gone_says_so() {
+    let case = Case::on(HuaweiCloud).announced(OperationKind::Create, 0).with(|it| it.facts().gone = true);
+    assert_eq!(case.verdict().reason, Reason::InstanceNotFound);
+}

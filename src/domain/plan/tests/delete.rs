@@ -272,3 +272,15 @@ fn deletion_lets_a_lost_change_pass_which_would_hit_whoever_gets_the_name_next()
     assert_eq!((waiting.reason, waiting.recheck), (Reason::OutcomeUnknown, Recheck::Retry { at: at(110) }));
     assert_eq!(case(85).step(), Step::TakeTurn(CallKind::Delete));
 }
+
+/// The cloud refuses with a code that may mean anything, and the list was read a moment before.
+#[test]
+fn vague_refusal_of_a_delete_waits_for_the_next_list_and_stalls_nobody() {
+    let case = Case::on(HuaweiCloud).owned().announced(OperationKind::Delete, 100).deleted(90).with(|it| {
+        it.seen.intent.as_mut().expect("an intent").attempt = AttemptId::new(FRESH);
+        it.seen.account = Some(Err(Delay::NotBefore(at(105))));
+    });
+    let verdict = case.called(CallKind::Delete, not_applied(ErrorClass::InvalidSpec)).verdict();
+    assert_eq!((verdict.reason, verdict.recheck), (Reason::Deleting, Recheck::At(at(105))));
+    assert_eq!(verdict.operation.map(|it| it.state), Some(OperationState::Pending));
+}
