@@ -178,3 +178,45 @@ fn what_was_deleted_to_be_added_again_is_added_whatever_the_policy_says_by_then(
     let Step::WriteIntent(intent) = removed.step() else { panic!("{:?}", removed.step()) };
     assert_eq!((intent.kind, intent.phase), (OperationKind::Recreate, Some(OperationPhase::Adding)));
 }
+
+/// `Retain` is set on an object that is deleted in the middle of its re-creation.
+fn retained(case: Case) -> Case {
+    case.deleted(90).with(|it| it.desired.retain = true)
+}
+
+#[test]
+fn retain_while_removing_waits_for_the_job_and_keeps_what_it_left() {
+    let case = || retained(at_work(OperationPhase::Removing));
+    assert_eq!(case().step(), Step::ReadJob(JobId::new("j-1")));
+    assert_eq!(case().saw_job("j-1", JobState::Succeeded).step(), Step::Release(Release::NothingLeft));
+    assert_eq!(case().saw_job("j-1", JobState::Failed(None)).step(), Step::Release(Release::Retained));
+}
+
+#[test]
+fn retain_after_the_removal_adds_nothing_and_says_that_nothing_is_left() {
+    let removed = |state| {
+        let case = recreating(OperationPhase::Removing).recorded(state, Some("j-1"), Some(60));
+        retained(case).with(|it| {
+            it.seen.record.operation.as_mut().expect("an operation").phase = Some(OperationPhase::Removed);
+            if state == OperationState::Succeeded {
+                (it.seen.record.applied, it.seen.record.password) = (None, None);
+            }
+        })
+    };
+    assert_eq!(removed(OperationState::Succeeded).step(), Step::Release(Release::NothingLeft));
+    assert_eq!(removed(OperationState::Failed).step(), Step::Release(Release::Retained), "it may still be there");
+}
+
+#[test]
+fn retain_while_adding_waits_for_the_job_and_keeps_what_it_made() {
+    let case = |removal_failed| {
+        retained(at_work(OperationPhase::Adding)).with(|it| {
+            (it.seen.record.applied, it.seen.record.password) = (None, None);
+            it.seen.intent.as_mut().expect("an intent").removal_failed = removal_failed;
+        })
+    };
+    assert_eq!(case(false).step(), Step::ReadJob(JobId::new("j-1")));
+    assert_eq!(case(false).saw_job("j-1", JobState::Succeeded).step(), Step::Release(Release::Retained));
+    assert_eq!(case(false).saw_job("j-1", JobState::Failed(None)).step(), Step::Release(Release::NothingLeft));
+    assert_eq!(case(true).saw_job("j-1", JobState::Failed(None)).step(), Step::Release(Release::Retained));
+}
