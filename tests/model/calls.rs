@@ -93,6 +93,9 @@ impl World {
         if Some(&durable) != pass.seen.intent.as_ref() || outcome.calls > 1 || !self.users[pass.user].finalizer {
             return self.violate("a changing call that was not announced, or a second one in a pass");
         }
+        if !self.instance().connected {
+            return self.violate("a call without a credential");
+        }
         if self.users[pass.user].version != pass.version {
             return self.violate("I11: a call decided on a version that is past");
         }
@@ -123,6 +126,9 @@ impl World {
         let busy = jobs && self.work.iter().any(|it| it.state == JobState::Running);
         if let Trouble::Refused(class) = trouble {
             return refuse(class);
+        }
+        if let Some(error) = self.not_found() {
+            return Err(CallError::NotApplied(error));
         }
         let desired = &pass.desired;
         let mut work = Work {
@@ -163,7 +169,9 @@ impl World {
         }
         let there = self.account(&work.name).is_some();
         match (there, kind) {
-            (true, CallKind::Create) | (false, CallKind::Delete) if self.vague => return refuse(ErrorClass::Rejected),
+            (true, CallKind::Create) | (false, CallKind::Delete) if self.vague => {
+                return refuse(ErrorClass::InvalidSpec);
+            }
             (true, CallKind::Create) => return refuse(ErrorClass::AccountExists),
             (false, CallKind::Delete | CallKind::SetPassword | CallKind::SetAccess) => {
                 return refuse(ErrorClass::AccountNotFound);

@@ -69,8 +69,14 @@ impl World {
     pub fn confirmed(&mut self, pass: &Pass, verdict: &Verdict) {
         let AccountChange::Confirmed(..) = &verdict.account else { return };
         let (name, owner) = (&pass.desired.username, Owner::Object(pass.desired.uid.clone()));
+        // Nor can anybody tell whose it is that a login shows after a creation whose outcome nobody knows.
+        let in_doubt = pass
+            .seen
+            .intent
+            .as_ref()
+            .is_some_and(|it| matches!(it.kind, OperationKind::Create | OperationKind::Recreate));
         let heard = pass.seen.call.as_ref().is_some_and(|it| it.outcome == Ok(Accepted::Done));
-        if pass.seen.login == Some(LoginSeen::Accepted) && pass.desired.adopt || heard {
+        if pass.seen.login == Some(LoginSeen::Accepted) && (pass.desired.adopt || in_doubt) || heard {
             let taken = self.account(name).cloned().map(|it| Account { owner: owner.clone(), ..it });
             self.put_account(&name.clone(), self.now, taken);
         }
@@ -83,7 +89,12 @@ impl World {
     /// Whoever says Ready must be right about account, access and password.
     pub fn ready(&mut self, pass: &Pass, verdict: &Verdict) {
         let edited = self.users[pass.user].desired.generation != pass.desired.generation;
-        if verdict.reason != Reason::AccountReady || verdict.recheck != Recheck::OnChange || self.tampered || edited {
+        if verdict.reason != Reason::AccountReady
+            || verdict.recheck != Recheck::OnChange
+            || self.tampered
+            || self.lost.is_some()
+            || edited
+        {
             return;
         }
         let name = &pass.desired.username;

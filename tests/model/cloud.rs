@@ -63,6 +63,12 @@ impl World {
         self.accounts.iter().find(|it| it.0 == *name).and_then(|(_, history)| history.last()?.1.as_ref())
     }
 
+    /// The account as it was.
+    pub fn account_at(&self, name: &Username, time: Timestamp) -> Option<&Account> {
+        let (_, history) = self.accounts.iter().find(|it| it.0 == *name)?;
+        history.iter().rev().find(|(since, _)| *since <= time)?.1.as_ref()
+    }
+
     pub fn put_account(&mut self, name: &Username, since: Timestamp, account: Option<Account>) {
         let place = self.accounts.iter().position(|it| it.0 == *name).unwrap_or_else(|| {
             self.accounts.push((name.clone(), Vec::new()));

@@ -46,8 +46,30 @@ impl World {
             (stopped.pass.version == self.users[stopped.pass.user].version).hash(hash);
             hash_intent(stopped.pass.seen.intent.as_ref(), now, hash);
         }
+        if self.logins {
+            self.hash_logins(hash);
+        }
+        self.lost.map(|it| (it.how, it.seen_since.map(|it| ago(now, it)))).hash(hash);
         (self.look.map(|it| ago(now, it)), self.evidence_lost, self.tampered, self.password_tampered).hash(hash);
         hash.finish()
+    }
+}
+
+impl World {
+    /// What only those who log in can tell apart.
+    fn hash_logins(&self, hash: &mut DefaultHasher) {
+        let now = self.now;
+        self.barred.hash(hash);
+        self.process.login_tried.iter().for_each(|it| it.map(|it| ago(now, it)).hash(hash));
+        for status in self.users.iter().filter_map(|it| it.status.as_ref()) {
+            for it in &status.conditions {
+                ago(now, it.last_transition_time.0).hash(hash);
+            }
+            if let Some(it) = &status.password {
+                let times = [it.applied_at.as_ref(), it.verified_at.as_ref()];
+                times.map(|it| it.map(|it| ago(now, it.0))).hash(hash);
+            }
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Whether the small world has come to the end that its manifests ask for.
 
 use clickhouse_user_operator::{
-    api::conditions::{Companion, Reason},
+    api::conditions::{self, Companion, ConditionStatus, LOGIN_VERIFIED, Reason},
     domain::plan::Release,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
     cloud::Owner,
+    instance::{LOGINS_EVERY, Loss},
     world::{World, access},
 };
 
@@ -26,12 +28,40 @@ impl World {
             match (self.as_wished(user), it.due) {
                 (Ok(()), None) => {}
                 // It is looked at again and again, and that is right.
-                (Ok(()), Some(_)) if it.reason.is_some_and(held) => {}
+                (Ok(()), Some(_)) if it.reason.is_some_and(held) || self.checked(user) => {}
                 (_, Some(_)) => return None,
                 (Err(what), None) => wrong = Err(format!("ESR: user {user} ends with {what}")),
             }
         }
         Some(wrong)
+    }
+
+    /// Nothing but the next login check is due.
+    pub fn checked(&self, user: usize) -> bool {
+        let it = &self.users[user];
+        it.reason == Some(Reason::AccountReady)
+            && it.due.is_some_and(|due| due > self.now + LOGINS_EVERY / 2)
+            && self.logins
+            && self.login_is_told(user)
+    }
+
+    /// What status says of logins.
+    fn lookup_login(&self, user: usize) -> Option<&Condition> {
+        let status = self.users[user].status.as_ref().filter(|_| self.logins)?;
+        conditions::find(&status.conditions, LOGIN_VERIFIED)
+    }
+
+    /// What status says of logins is what one would show now.
+    fn login_is_told(&self, user: usize) -> bool {
+        let it = &self.users[user];
+        let in_force = it.status.as_ref().and_then(|it| it.password.as_ref()).map(|it| &it.fingerprint);
+        let name = &it.desired.username;
+        let secret = it.secret.map(|it| it.1).filter(|it| Some(&self.fingerprint(name, *it)) == in_force && *it != 0);
+        // Without the password in force nobody can try.
+        let Some(password) = secret else { return true };
+        let right = !self.barred && self.account(name).is_some_and(|it| it.password == password);
+        let told = if right { ConditionStatus::True } else { ConditionStatus::False };
+        self.lookup_login(user).is_some_and(|it| it.status == told.as_str())
     }
 
     pub fn as_wished(&self, user: usize) -> Result<(), String> {
@@ -50,8 +80,13 @@ impl World {
             Reason::AccountReady => {
                 let secret = it.secret.filter(|it| it.1 != 0);
                 let Some(account) = ours else { return if unseen { Ok(()) } else { wrong() } };
+                if self.logins && !self.login_is_told(user) {
+                    return Err("another word of logins than they would show".to_owned());
+                }
+                // A login shows what somebody changed, and where there is a call for it the password is set again.
+                let repaired = self.logins && self.can_list() && !self.barred;
                 let password = secret.is_none_or(|it| it.1 == account.password)
-                    || self.password_tampered
+                    || self.password_tampered && !repaired
                     || it.secret.is_none_or(|it| it.1 == 0);
                 let same = account.access == access(self.kind, &desired.access) || self.logins || unseen;
                 if !same {
@@ -74,6 +109,8 @@ impl World {
                 let forgotten = desired.deleted_at.is_some() && self.evidence_lost;
                 !self.can_list() && (taken || forgotten || unseen)
             }
+            Reason::InstanceNotFound => self.lost.is_some_and(|it| it.how == Loss::Deleted),
+            Reason::WaitingForInstance => self.lost.is_some_and(|it| it.how == Loss::Credentials),
             Reason::OutcomeStaysUnknown => !self.can_list() && self.evidence_lost,
             Reason::ChangeNotSupported => !self.can_list() && !desired.recreate,
             Reason::AccountConflict => self.rival(user).is_some(),

@@ -9,8 +9,10 @@ mod checks;
 mod cloud;
 mod digest;
 mod ends;
+mod instance;
 mod moves;
 mod pass;
+mod rivals;
 mod search;
 mod world;
 
@@ -19,12 +21,13 @@ use clickhouse_user_operator::{
     domain::{
         journal::{self, Intent},
         names::Uid,
-        operator_key::OperatorKey,
     },
     provider::contract::{ErrorClass, ProviderKind},
 };
 use cloud::{Account, Owner};
+use instance::Loss;
 use moves::{Event, Wish};
+use rivals::operator_key;
 use search::{Scope, Search};
 use world::{Annotation, World, at, opens};
 
@@ -241,7 +244,7 @@ fn two_users_of_one_account_never_fight() {
         most_troubles: 1,
         ..Scope::default()
     };
-    searched("rivals", &scope, &both(|kind| World::new(kind, 2)), 55_000);
+    searched("rivals", &scope, &both(|kind| World::new(kind, 2)), 45_000);
 }
 
 #[test]
@@ -264,21 +267,108 @@ fn two_accounts_of_one_instance_do_not_disturb_each_other() {
     searched("neighbours", &scope, &both(begin), 41_000);
 }
 
+#[test]
+fn refusals_that_do_not_tell_why_are_cleared_up_by_a_look() {
+    let scope = Scope {
+        wishes: vec![Wish::Delete, Wish::Adopt, Wish::NewPassword, Wish::Access],
+        events: vec![Event::Restart, Event::StatusWiped, Event::AccountDeleted],
+        classes: vec![ErrorClass::InvalidSpec, ErrorClass::Rejected],
+        crashes: true,
+        losses: true,
+        most_wishes: 1,
+        most_troubles: 2,
+        ..Scope::default()
+    };
+    let vague = |world| with(world, |it: &mut World| it.vague = true);
+    let kind = ProviderKind::HuaweiCloud;
+    let adopting = with(foreign(kind), |it| it.users[0].wish(|it| it.adopt = true));
+    let worlds = [World::new(kind, 1), settled(kind), foreign(kind), adopting].map(vague);
+    searched("vague refusals", &scope, &worlds, 35_000);
+}
+
+fn with_logins(mut world: World) -> World {
+    world.logins = true;
+    world.users[0].due = Some(world.now);
+    world
+}
+
+#[test]
+fn logins_tell_the_truth_and_repair_what_can_be_repaired() {
+    let scope = Scope {
+        wishes: vec![Wish::NewPassword, Wish::Access, Wish::SecretGone, Wish::Delete],
+        events: vec![
+            Event::Restart,
+            Event::PasswordChanged,
+            Event::Barred,
+            Event::StatusWiped,
+            Event::KeyLost,
+            Event::LongOutage,
+        ],
+        crashes: true,
+        losses: true,
+        most_wishes: 1,
+        most_troubles: 1,
+        ..Scope::default()
+    };
+    searched("logins", &scope, &both(|kind| with_logins(free_to_recreate(kind))), 3_000);
+}
+
+#[test]
+fn adoption_by_login_takes_what_lets_us_in_and_nothing_else() {
+    let scope = Scope {
+        wishes: vec![Wish::Adopt, Wish::Recreate, Wish::NewPassword, Wish::Delete],
+        events: vec![Event::Restart, Event::StatusWiped, Event::LongOutage],
+        crashes: true,
+        losses: true,
+        most_wishes: 1,
+        most_troubles: 1,
+        ..Scope::default()
+    };
+    let worlds = [1, 8].map(|password| {
+        with(with_logins(foreign(ProviderKind::QingCloud)), |it| {
+            it.users[0].wish(|it| it.adopt = true);
+            it.accounts[0].1[0].1.as_mut().expect("an account").password = password;
+        })
+    });
+    searched("adoption by login", &scope, &worlds, 2_500);
+}
+
+#[test]
+fn loss_of_an_instance_leaves_no_account_behind_without_a_word() {
+    let scope = Scope {
+        wishes: vec![Wish::Delete, Wish::Retain, Wish::NewPassword],
+        events: vec![
+            Event::Restart,
+            Event::Lost(Loss::Deleted),
+            Event::Lost(Loss::Hidden),
+            Event::Lost(Loss::Credentials),
+            Event::CredentialsBack,
+            Event::StatusWiped,
+        ],
+        losses: true,
+        most_wishes: 1,
+        most_troubles: 2,
+        ..Scope::default()
+    };
+    let mut worlds = both(settled);
+    worlds.extend(both(|kind| World::new(kind, 1)));
+    searched("instance lost", &scope, &worlds, 60_000);
+}
+
 /// The searches believe an annotation by `opens`; the operator by its seal.
 #[test]
 fn annotation_is_believed_exactly_where_its_seal_opens() {
     let world = settled(ProviderKind::HuaweiCloud);
     let annotation = world.users[0].annotation.clone().expect("an annotation");
-    let key = |byte: u8| OperatorKey::new([byte; 32].into());
     for (sealed_with, in_use, forged, uid) in
         [(1, 1, false, "u1"), (1, 2, false, "u1"), (1, 1, true, "u1"), (1, 1, false, "u2"), (2, 2, false, "u1")]
     {
         let annotation = Annotation { key: sealed_with, forged, ..(*annotation).clone() };
-        let mut text = journal::seal(&annotation.intent, &key(sealed_with));
+        let mut text = journal::seal(&annotation.intent, &operator_key(sealed_with));
         if forged {
             text = text.replace("reporting", "somebody");
         }
-        let opened: Option<Intent> = journal::open(&text, &Uid::new(uid), &key(in_use));
+        let opened: Option<Intent> = journal::open(&text, &Uid::new(uid), &operator_key(in_use));
         let believed = opens(&annotation, &Uid::new(uid), in_use).then(|| annotation.intent.clone());
         assert_eq!(opened, believed, "{sealed_with} {in_use} {forged} {uid}");
     }

@@ -6,6 +6,7 @@ use clickhouse_user_operator::domain::names::Uid;
 
 use super::{
     cloud::{Account, Owner},
+    instance::Loss,
     pass::{Outcome, Trouble},
     world::{World, access, wanted},
 };
@@ -52,6 +53,11 @@ pub enum Event {
     AccountDeleted,
     AccessChanged,
     PasswordChanged,
+    /// ClickHouse lets the account in with no password any more, or again.
+    Barred,
+    Lost(Loss),
+    /// The credentials' Secret is there again.
+    CredentialsBack,
     /// A pass that nothing called for.
     Early,
 }
@@ -175,7 +181,9 @@ impl World {
         let account = self.account(&it.desired.username);
         let ours = account.is_some_and(|account| account.owner == Owner::Object(it.uid().clone()));
         match event {
-            Event::Restart | Event::LongOutage => user == 0,
+            Event::Restart | Event::LongOutage | Event::Barred => user == 0,
+            Event::Lost(_) => user == 0 && self.lost.is_none(),
+            Event::CredentialsBack => user == 0 && self.lost.is_some_and(|it| it.how == Loss::Credentials),
             Event::KeyLost => user == 0 && self.stopped.is_none(),
             _ if it.gone => false,
             Event::AnnotationStripped => it.annotation.is_some(),
@@ -207,6 +215,16 @@ impl World {
             Event::Early => {
                 self.wait(now + Duration::from_millis(10));
                 drop(self.pass(user, Trouble::Nothing));
+                return;
+            }
+            Event::Barred => {
+                self.barred = !self.barred;
+                return;
+            }
+            Event::Lost(how) => return self.lose(how),
+            Event::CredentialsBack => {
+                (self.lost, self.look) = (None, None);
+                self.users.iter_mut().filter(|it| !it.gone).for_each(|it| it.due = Some(now));
                 return;
             }
             Event::AnnotationStripped => it.annotation = None,

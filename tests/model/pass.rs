@@ -4,12 +4,11 @@
 use std::{rc::Rc, time::Duration};
 
 use clickhouse_user_operator::{
-    api::conditions::Reason,
     domain::{
         names::AttemptId,
         plan::{Moment, Recheck, Release, Step, Verdict, plan},
         report::report,
-        seen::{InstanceFacts, InstanceSeen, LoginSeen, Record, Seen},
+        seen::{InstanceSeen, LoginSeen, Record, Seen},
     },
     provider::contract::{CallKind, CloudError, Delay, ErrorClass, JobState, Turn},
 };
@@ -17,6 +16,7 @@ use jiff::Timestamp;
 
 use super::{
     cloud::{LATE, Owner, Work},
+    instance::Lost,
     world::{Annotation, Pass, Process, SETTINGS, Stopped, World},
 };
 
@@ -41,6 +41,10 @@ pub enum Trouble {
     JobFails,
     /// Reads of the cloud fail.
     ReadsFail(ErrorClass),
+    /// ClickHouse does not answer.
+    LoginUnreachable,
+    /// As many logins as may be are under way.
+    LoginBusy,
 }
 
 /// What a pass did, for whoever enumerates what could have gone wrong in it.
@@ -65,11 +69,8 @@ impl World {
     pub fn pass(&mut self, user: usize, trouble: Trouble) -> Outcome {
         let mut outcome = Outcome::default();
         let pass = self.begin(user);
-        let before = (pass.seen.finalizer, self.users[user].gone);
         self.go_on(pass, None, trouble, &mut outcome);
-        if before != (self.users[user].finalizer, self.users[user].gone) {
-            self.wake_rivals();
-        }
+        self.wake_rivals();
         outcome
     }
 
@@ -97,18 +98,8 @@ impl World {
             finalizer: it.finalizer,
             intent: self.intent(user).filter(|intent| record.is_not_newer_than(intent)).cloned(),
             record,
-            instance: InstanceSeen::Present(InstanceFacts {
-                key: super::world::instance_key(),
-                provider: self.kind,
-                state: Some((Reason::Reachable, "Reachable.".to_owned())),
-                held: true,
-                terminating: false,
-                connected: true,
-                gone: false,
-                not_allowed: None,
-                connection: None,
-                login_check: self.logins.then_some(Duration::from_secs(600)),
-            }),
+            instance: InstanceSeen::Present(self.instance()),
+            login_tried: self.process.login_tried[user],
             secret: self.secret_seen(user),
             listed: self.process.list.clone().map(|(asked_at, list)| self.in_list(user, asked_at, &list)),
             rival: self.rival(user).map(|_| "Another object holds the account.".to_owned()),
@@ -201,9 +192,10 @@ impl World {
 
     fn perform(&mut self, step: Step, pass: &mut Pass, trouble: Trouble, outcome: &mut Outcome) -> Option<End> {
         let down = match trouble {
-            Trouble::ReadsFail(class) => Some(Delay::Failed(CloudError::new(class, "no"))),
-            _ => None,
+            Trouble::ReadsFail(class) => Some(CloudError::new(class, "no")),
+            _ => self.not_found(),
         };
+        let down = down.map(Delay::Failed);
         match step {
             Step::ReadPassword => self.read_password(pass),
             Step::ReadAccount(_) | Step::ReadJob(_) | Step::FindJob(_) if down.is_some() => {
@@ -224,9 +216,15 @@ impl World {
                 pass.seen.job = Some(Ok(self.job(|work| work.attempt == lost.attempt && work.kind == lost.kind)));
             }
             Step::Login => {
-                let account = self.account(&pass.desired.username);
-                let let_in = account.is_some_and(|it| Some(it.password) == pass.password);
-                pass.seen.login = Some(if let_in { LoginSeen::Accepted } else { LoginSeen::Refused });
+                let seen = match trouble {
+                    Trouble::LoginBusy => LoginSeen::Busy,
+                    Trouble::LoginUnreachable => LoginSeen::Unreachable("No answer.".to_owned()),
+                    _ => self.log_in(pass),
+                };
+                if seen != LoginSeen::Busy {
+                    self.process.login_tried[pass.user] = Some(self.now);
+                }
+                pass.seen.login = Some(seen);
             }
             Step::TakeTurn(_) => pass.seen.turn = Some(Turn::Ours),
             Step::HoldInstance => self.violate("the instance is held"),
@@ -335,6 +333,11 @@ impl World {
         self.process = Process::new(self.now, self.users.len());
         self.wait(self.now + after);
         self.process = Process::new(self.now, self.users.len());
+        if let Some(lost) = self.lost {
+            // Since when an instance was not found a process remembers, and no more.
+            self.lost = Some(Lost { seen_since: None, ..lost });
+            self.look = self.look_at_lost();
+        }
         for user in self.users.iter_mut().filter(|it| !it.gone) {
             user.due = Some(self.now);
         }
@@ -344,8 +347,10 @@ impl World {
 
     /// The instance is listed, and all its users see the list.
     pub fn drift_look(&mut self) {
+        let lost = self.look_at_lost();
         let missed = (0..self.users.len()).any(|it| self.as_wished(it).is_err());
         self.look = (missed && self.tampered && self.can_list()).then(|| self.now + Duration::from_secs(600));
+        self.look = lost.or(self.look.filter(|_| self.lost.is_none()));
         self.read_instance();
         for user in self.users.iter_mut().filter(|it| !it.gone) {
             user.due = Some(self.now);
@@ -353,7 +358,7 @@ impl World {
     }
 
     fn read_instance(&mut self) {
-        if self.can_list() {
+        if self.can_list() && self.lost.is_none() {
             self.process.list = Some((self.now, self.listing()));
         }
     }

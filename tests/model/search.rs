@@ -125,14 +125,17 @@ impl<'a> Search<'a> {
     /// A pass of a world at rest calls nothing and writes nothing.
     fn stays(&mut self, world: &World, way: usize) {
         for user in 0..world.users.len() {
-            if world.users[user].gone || world.users[user].due.is_some() {
+            let (due, checked) = (world.users[user].due, world.checked(user));
+            if world.users[user].gone || due.is_some() && !checked {
                 continue;
             }
             let mut again = world.clone();
-            again.wait(again.now + Duration::from_secs(60));
+            // Where logins are checked, after the next check.
+            again.wait(due.unwrap_or(again.now + Duration::from_secs(60)));
             // Where a human has to act the first look may still put it in other words.
-            if again.users[user].reason != Some(Reason::AccountReady) {
+            if again.users[user].reason != Some(Reason::AccountReady) || checked {
                 again.pass(user, Trouble::Nothing);
+                again.wait(again.users[user].due.filter(|_| checked).unwrap_or(again.now));
             }
             let Outcome { steps, calls, writes, .. } = again.pass(user, Trouble::Nothing);
             if calls + writes > 0 || again.violation.is_some() {
@@ -200,6 +203,9 @@ impl<'a> Search<'a> {
         }
         if calls > 0 {
             troubles.extend(self.scope.classes.iter().copied().map(Trouble::Refused));
+        }
+        if steps.contains(&"Login") {
+            troubles.extend([Trouble::LoginUnreachable, Trouble::LoginBusy]);
         }
         if reads > 0 {
             troubles.extend(self.scope.classes.iter().copied().map(Trouble::ReadsFail));

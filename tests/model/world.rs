@@ -19,7 +19,10 @@ use clickhouse_user_operator::{
 };
 use jiff::Timestamp;
 
-use super::cloud::{History, Owner, Work};
+use super::{
+    cloud::{History, Owner, Work},
+    instance::Lost,
+};
 
 pub const SETTINGS: Settings = Settings {
     job_poll_interval: Duration::from_secs(3),
@@ -66,6 +69,7 @@ pub struct Process {
     pub refused: Vec<Option<AttemptId>>,
     pub list: Option<(Timestamp, Vec<(Username, Access)>)>,
     pub own_changes: Vec<(Timestamp, Username, Option<Access>)>,
+    pub login_tried: Vec<Option<Timestamp>>,
 }
 
 /// A pass at work.
@@ -106,6 +110,10 @@ pub struct World {
     pub key: u8,
     /// The instance has a login check.
     pub logins: bool,
+    /// ClickHouse lets the account in with no password.
+    pub barred: bool,
+    /// The instance is lost.
+    pub lost: Option<Lost>,
     /// The cloud says "exists" and "does not exist" with a code that means anything.
     pub vague: bool,
     /// Proof was destroyed: status, journal, key, or job records that expired.
@@ -170,7 +178,14 @@ fn desired(kind: ProviderKind, number: i64) -> Desired {
 
 impl Process {
     pub fn new(started_at: Timestamp, users: usize) -> Self {
-        Self { started_at, failures: vec![0; users], refused: vec![None; users], list: None, own_changes: Vec::new() }
+        Self {
+            started_at,
+            failures: vec![0; users],
+            refused: vec![None; users],
+            list: None,
+            own_changes: Vec::new(),
+            login_tried: vec![None; users],
+        }
     }
 }
 
@@ -216,6 +231,8 @@ impl World {
             look: None,
             key: 1,
             logins: false,
+            barred: false,
+            lost: None,
             vague: false,
             evidence_lost: false,
             tampered: false,
@@ -279,26 +296,6 @@ impl World {
             .map(|it| format!("{letter}{it}"))
             .find(|it| !used.contains(it))
             .expect("more numbers than records")
-    }
-
-    /// Another user holds the account or goes before this one (architecture, "Claims").
-    pub fn rival(&self, user: usize) -> Option<usize> {
-        let me = &self.users[user];
-        (0..self.users.len()).find(|&it| {
-            let other = &self.users[it];
-            let same = it != user && !other.gone && other.desired.username == me.desired.username;
-            let ready = other.desired.deleted_at.is_none() && !other.desired.suspend && other.secret.is_some();
-            same && (other.finalizer || !me.finalizer && ready && other.desired.created_at < me.desired.created_at)
-        })
-    }
-
-    /// Whoever waits for another user looks again.
-    pub fn wake_rivals(&mut self) {
-        for user in &mut self.users {
-            if user.reason == Some(Reason::AccountConflict) {
-                user.due = Some(self.now);
-            }
-        }
     }
 
     /// An account of which neither status nor a journal tells any more is somebody else's for all anybody knows.
