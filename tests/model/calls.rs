@@ -61,7 +61,8 @@ impl World {
         let changed = |it: &&(Timestamp, Username, Option<Access>)| it.1 == *name && it.0 + LAID_OVER >= asked_at;
         let own = self.process.own_changes.iter().rev().find(changed);
         let access = own.map_or(listed, |it| it.2.clone());
-        let account = access.map(|access| ListedAccount { username: name.clone(), access, built_in: false });
+        let account =
+            access.map(|access| ListedAccount { username: name.clone(), access: access.into(), built_in: false });
         AccountSeen { asked_at, account }
     }
 
