@@ -84,6 +84,7 @@ impl World {
         for (_, further) in &self.neighbours {
             secrets.extend(further.digests(|value| self.clouds.password_digest(value)).await);
         }
+        let (retry_min, retry_max) = self.operator.retries();
         History {
             operator: OPERATOR_USER.to_owned(),
             operator_namespace: OPERATOR_NAMESPACE.to_owned(),
@@ -93,7 +94,8 @@ impl World {
             secrets,
             orphans: self.orphans.clone(),
             starts: self.operator.starts.clone(),
-            retry_max: self.operator.retry_max(),
+            retry_min,
+            retry_max,
         }
     }
 

@@ -127,10 +127,13 @@ impl Operator {
         tokio::time::timeout(PATIENCE, draining).await.expect("the operator drains");
     }
 
-    /// `--retry-max`; none where a test has set it to nonsense.
-    pub fn retry_max(&self) -> Duration {
-        let longest: Option<SignedDuration> = self.settings["--retry-max"].parse().ok();
-        longest.and_then(|longest| longest.try_into().ok()).unwrap_or_default()
+    /// `--retry-min` and `--retry-max`; none where a test has set them to nonsense.
+    pub fn retries(&self) -> (Duration, Duration) {
+        let pause = |flag: &str| {
+            let pause: Option<SignedDuration> = self.settings[flag].parse().ok();
+            pause.and_then(|pause| pause.try_into().ok()).unwrap_or_default()
+        };
+        (pause("--retry-min"), pause("--retry-max"))
     }
 
     /// What all its runs have logged so far.

@@ -1,4 +1,4 @@
-//! The calls themselves: none is made over another one, over an answer nobody read, or before its time (I2, I3, I7).
+//! The calls themselves: none is made over another one, over an answer nobody read, or before its time (I2, I3, I7, I14).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,6 +10,7 @@ use crate::{
     accounts::{Accounts, Key, announcement},
     cloud::{Cloud, Fact, Number, refuses, shows_outcomes},
     objects::Objects,
+    outages::Outages,
 };
 
 /// Requests that were on their way when a pause was asked for.
@@ -36,11 +37,13 @@ pub(crate) fn check(
     let mut calls: BTreeMap<Key, Last<'_>> = BTreeMap::new();
     let mut asked: BTreeMap<Number, &Request> = BTreeMap::new();
     let mut pauses = Pauses::default();
+    let mut outages = Outages::default();
     for (at, fact) in &cloud.facts {
         match fact {
             Fact::Asked(number, request) => {
                 asked.insert(*number, request);
                 found.extend(pauses.broken_by(*at, request, &history.starts));
+                found.extend(outages.asked(*at, request, history));
                 if shows_outcomes(request.operation) {
                     for last in calls.values_mut() {
                         last.looked_at = true;
@@ -64,6 +67,10 @@ pub(crate) fn check(
                     if last.job.is_some() {
                         violate("I3", "the job of an earlier call still runs");
                     }
+                    let another = last.operation != request.operation && once(last.operation);
+                    if another && once(request.operation) && last.answer.is_none() && !last.looked_at {
+                        violate("I14", "an earlier call, announced apart from it, is still under way");
+                    }
                     let repeated = last.operation == request.operation && once(request.operation);
                     let certain = last.answer.is_some_and(|answer| refuses(request.service, answer));
                     if repeated && !certain && !last.looked_at {
@@ -81,6 +88,7 @@ pub(crate) fn check(
             Fact::Answered(number, answer) => {
                 if let Some(request) = asked.get(number) {
                     pauses.asked_for(*at, request, answer, history.retry_max);
+                    outages.answered(*at, request, answer);
                 }
                 if let Some(last) = calls.values_mut().find(|last| last.number == *number) {
                     last.answer = Some(answer);

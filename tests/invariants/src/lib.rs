@@ -10,18 +10,20 @@
 //! | I2 | every change of an account was announced by the object that holds it; accounts of others stay untouched |
 //! | I3 | an account is made once: no second call over a running job, an account of ours, or an answer nobody read |
 //! | I4 | `Ready` is true only while password and access in the cloud are those that status names |
-//! | I7 | nobody is asked before the pause that they asked for is over |
+//! | I7 | nobody is asked before the pause that they asked for is over; in an outage only after pauses that grow, however many users there are |
 //! | I9 | status only moves forward, and is written only where its meaning changes |
 //! | I10 | the finalizer goes only when the account has gone, is kept on purpose, or was never ours |
 //! | I13 | Secrets are read only where an object of their namespace names them; nothing else is asked for |
+//! | I14 | however many processes there are, an account has one creation or deletion under way, whatever announced it |
 //!
-//! The remaining ones need more than histories: I5 (no leak) and I6 (what is settled stays settled) are proven where the
-//! system runs.
+//! The remaining ones need more than histories: I5 (no leak), I6 (what is settled stays settled) and I8 (one's trouble is no
+//! other's) are proven where the system runs.
 
 mod accounts;
 mod calls;
 mod cloud;
 mod objects;
+mod outages;
 mod requests;
 mod status;
 #[cfg(test)]
@@ -58,6 +60,8 @@ pub struct History {
     pub orphans: BTreeSet<String>,
     /// When the operator was started: what it keeps in memory begins anew.
     pub starts: Vec<Timestamp>,
+    /// `--retry-min`, the first pause after a failure.
+    pub retry_min: Duration,
     /// `--retry-max`, which bounds every pause that a cloud asks for.
     pub retry_max: Duration,
 }

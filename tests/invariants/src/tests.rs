@@ -308,3 +308,40 @@ fn accounts_go_with_the_clouds_that_are_replaced() {
     story.operator_write(20, "u", |object| object["status"]["password"]["secretResourceVersion"] = json!("2"));
     holds(&story);
 }
+
+#[test]
+fn cloud_that_is_down_and_asked_without_growing_pauses_is_found() {
+    let life = |every: i64, started: Option<i64>| {
+        let mut story = created();
+        (story.retry_min, story.retry_max) = (Duration::from_secs(1), Duration::from_secs(60));
+        for _ in 0..5 {
+            story.failed_call(30, Operation::ListUsers);
+        }
+        story.starts.extend(started.map(at));
+        (1..20).for_each(|number| story.failed_call(30 + every * number, Operation::ListUsers));
+        story
+    };
+    holds(&life(60, None));
+    breaks(&life(1, None), "I7");
+    // The next process finds the outage anew, and is held to it from then on.
+    breaks(&life(1, Some(31)), "I7");
+}
+
+#[test]
+fn deletion_beside_a_creation_that_is_under_way_is_found() {
+    let life = |looked| {
+        let mut story = Story::default();
+        story.user(1, "u", |_| {});
+        story.intent(10, "u", "Create", "a1");
+        story.lost_call(11, Operation::CreateUser);
+        story.user_write(12, "u", |object| object["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z"));
+        if looked {
+            story.call(13, Operation::ListUsers, None);
+        }
+        story.intent(14, "u", "Delete", "a2");
+        story.call(15, Operation::DeleteUser, None);
+        story
+    };
+    holds(&life(true));
+    breaks(&life(false), "I14");
+}

@@ -34,6 +34,7 @@ pub struct Story {
     ledger: Ledger,
     pub orphans: BTreeSet<String>,
     pub starts: Vec<Timestamp>,
+    pub retry_min: Duration,
     pub retry_max: Duration,
 }
 
@@ -50,6 +51,7 @@ impl Story {
             secrets: [(version("1"), value("digest-1")), (version("2"), value(OTHER))].into(),
             orphans: self.orphans.clone(),
             starts: self.starts.clone(),
+            retry_min: self.retry_min,
             retry_max: self.retry_max,
         }
     }
@@ -160,6 +162,12 @@ impl Story {
     pub fn throttled(&mut self, second: i64, operation: Operation, retry_after: &str) {
         let request = self.lost_call(second, operation);
         self.answer(second, request, 429, Some(retry_after));
+    }
+
+    /// A call to a cloud that is down.
+    pub fn failed_call(&mut self, second: i64, operation: Operation) {
+        let request = self.lost_call(second, operation);
+        self.answer(second, request, 503, None);
     }
 
     fn answer(&mut self, second: i64, request: u64, status: u16, retry_after: Option<&str>) {
