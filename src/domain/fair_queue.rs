@@ -82,7 +82,9 @@ mod tests {
 
     fn queue(waiting: &[(&str, u32)]) -> FairQueue<u32> {
         let mut queue = FairQueue::default();
-        waiting.iter().for_each(|(group, one)| queue.push(group, *one));
+        for (group, one) in waiting {
+            queue.push(group, *one);
+        }
         queue
     }
 

@@ -122,7 +122,8 @@ impl State {
 
     /// Offers the free turn to the next waiter.
     fn pass_on(&mut self, now: Instant) {
-        let urgent = !self.urgent.is_empty() && !(self.last_was_urgent && !self.others.is_empty());
+        let others_are_due = self.last_was_urgent && !self.others.is_empty();
+        let urgent = !self.urgent.is_empty() && !others_are_due;
         let queue = if urgent { &mut self.urgent } else { &mut self.others };
         if let Some((_, next)) = queue.pop(|_| true) {
             self.last_was_urgent = urgent;

@@ -241,7 +241,7 @@ async fn read_ours(world: &World, username: &str, context: &str) -> End {
     if let Some(accounts) = accounts {
         let named = |name: &str| accounts.iter().find(|account| account.username.as_str() == name);
         assert_eq!(named("root").map(|account| account.built_in), Some(true), "{context}: {accounts:?}");
-        let given = named(username).map(|account| (account.built_in, &account.access));
+        let given = named(username).map(|account| (account.built_in, &*account.access));
         assert_eq!(given, Some((false, &world.subject.access(false).0)), "{context}");
     }
     Done
@@ -292,7 +292,7 @@ async fn change(world: &World, kind: CallKind, username: &str, context: &str) ->
     // What a list shows is what is there, so that a change that came out otherwise is seen.
     if let Ok(Some(accounts)) = world.listed().await {
         let listed = accounts.into_iter().find(|account| account.username.as_str() == username);
-        let databases = listed.map(|account| account.access.databases.unwrap_or_default());
+        let databases = listed.map(|account| account.access.databases.clone().unwrap_or_default());
         let in_cloud = after.map(|account| account.access.databases.unwrap_or_default().into_iter().collect());
         assert_eq!(databases, in_cloud, "{context}: the list");
     }

@@ -322,11 +322,11 @@ async fn own_confirmed_changes_are_laid_over_a_list_that_lags() {
         let (_, outcome) = world.change(&connection, CallKind::Create, name.as_str()).await;
         assert_eq!(outcome, Ok(Accepted::Done));
         let seen = connection.account(&name, begun).await.expect("a list").account.expect("our own account");
-        assert_eq!(seen.access, world.subject.access(false).0);
+        assert_eq!(*seen.access, world.subject.access(false).0);
         let (_, outcome) = world.change(&connection, CallKind::SetAccess, name.as_str()).await;
         assert_eq!(outcome, Ok(Accepted::Done));
         let seen = connection.account(&name, begun).await.expect("a list").account.expect("our own account");
-        assert_eq!(seen.access, world.subject.access(true).0);
+        assert_eq!(*seen.access, world.subject.access(true).0);
         let (_, outcome) = world.change(&connection, CallKind::Delete, name.as_str()).await;
         assert_eq!(outcome, Ok(Accepted::Done));
         assert_eq!(connection.account(&name, begun).await.expect("a list").account, None);

@@ -231,7 +231,7 @@ impl World {
             return Ok(match kind {
                 CallKind::Create => Some(account.is_some()),
                 CallKind::Delete => Some(account.is_none()),
-                CallKind::SetAccess => Some(account.is_some_and(|it| it.access == self.subject.access(true).0)),
+                CallKind::SetAccess => Some(account.is_some_and(|it| *it.access == self.subject.access(true).0)),
                 CallKind::SetPassword => None,
             });
         }
