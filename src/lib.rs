@@ -3,7 +3,7 @@
 //! ```text
 //!  CR watch ────────┐                       ┌───────────────────────┐
 //!  Secret metadata ─┼─► trigger ─► gate ─► plan ─► act ─► seen ─────┴─► report ─► status, Event, metrics, requeue
-//!  instance watch ──┘            (FIFO)   (pure)  (one step)           (pure)
+//!  instance watch ──┘            (fair)   (pure)  (one step)           (pure)
 //! ```
 //!
 //! Data flows left to right, once. `plan` never does I/O, `act` never decides, `report` never asks.
