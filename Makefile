@@ -33,5 +33,5 @@ generate: ## Write crds/, the chart's CRDs, deploy/install.yaml and docs/reasons
 lint: ## Check formatting, lints, licences and dependencies
 	@hack/lint
 
-tools: ## Build the tools that tests need (kube-apiserver, kubectl, etcd, helm)
-	@for tool in kube etcd helm; do hack/tools/build $$tool || exit; done
+tools: ## Build the tools that tests need (kube-apiserver, kubectl, etcd, helm, kstatus)
+	@for tool in kube etcd helm kstatus; do hack/tools/build $$tool || exit; done

@@ -154,40 +154,6 @@ mod tests {
         conditions.iter().map(|c| c.type_.as_str()).collect()
     }
 
-    /// What kstatus says of an object: the rules of its `Compute` that apply to custom resources, in its order.
-    fn kstatus(generation: i64, observed_generation: Option<i64>, conditions: &[Condition]) -> &'static str {
-        if observed_generation.is_some_and(|observed| observed != generation) {
-            return "InProgress";
-        }
-        for condition in conditions {
-            match (condition.type_.as_str(), condition.status.as_str()) {
-                ("Reconciling", "True") => return "InProgress",
-                ("Stalled", "True") => return "Failed",
-                _ => {}
-            }
-        }
-        match find(conditions, READY) {
-            Some(ready) if ready.status != "True" => "InProgress",
-            _ => "Current",
-        }
-    }
-
-    #[test]
-    fn kstatus_sees_each_reason_as_what_it_is() {
-        for &reason in Reason::ALL {
-            let observed = if reason == Reason::Suspended { -1 } else { 4 };
-            let verdict = kstatus(4, Some(observed), &conditions(&[], &summary(reason), 4, at(0)));
-            let expected = match (reason.ready(), reason.companion()) {
-                (ConditionStatus::True, None) => "Current",
-                (ConditionStatus::False, Some(Companion::Stalled)) => "Failed",
-                (ConditionStatus::Unknown, Some(Companion::Reconciling | Companion::Suspended))
-                | (ConditionStatus::False, None) => "InProgress",
-                other => panic!("{reason:?} has a combination that the design does not know: {other:?}"),
-            };
-            assert_eq!(verdict, expected, "{reason:?}");
-        }
-    }
-
     #[test]
     fn ready_comes_first_and_companions_stand_only_while_true() {
         let creating = conditions(&[], &summary(Reason::Creating), 1, at(10));
