@@ -15,8 +15,8 @@ const GENERATION: i64 = 4;
 
 /// What kstatus says of each object.
 fn kstatus(objects: &[Value]) -> Vec<String> {
-    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/tools/build");
-    let built = Command::new(build).arg("kstatus").stderr(Stdio::inherit()).output().expect("the build runs");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/tools/build");
+    let built = Command::new(script).arg("kstatus").stderr(Stdio::inherit()).output().expect("the script runs");
     assert!(built.status.success(), "kstatus cannot be built; see above");
     let folder = PathBuf::from(String::from_utf8(built.stdout).expect("a path").trim());
     let mut process = Command::new(folder.join("kstatus"))

@@ -44,7 +44,7 @@ impl Sizes {
         };
         Self {
             users: number("USERS", 10_000),
-            created: number("CREATED", 2_000),
+            created: number("CREATED", 10_000),
             repetitions: number("REPETITIONS", 3),
             storm: number("STORM", 10_000),
             latency: Duration::from_millis(number("LATENCY_MS", 100) as u64),
