@@ -65,6 +65,11 @@ impl Directory {
         self.entries().get(name).cloned()
     }
 
+    /// The way to the cloud instance behind this object.
+    pub fn connection(&self, name: &InstanceName) -> Option<Arc<Connection>> {
+        self.entries().get(name)?.connection.clone()
+    }
+
     /// Replaces what is known. True where users should know: another manifest, reason, message, key, address or
     /// connection.
     pub fn set(&self, name: InstanceName, entry: Entry) -> bool {

@@ -188,6 +188,11 @@ mod tests {
             self.gate.enter(lane, (namespace.to_owned(), name.to_owned()), &self.sender);
         }
 
+        /// All, each of whom leaves before the next comes.
+        fn in_order(&mut self) -> Vec<String> {
+            std::iter::from_fn(|| self.next().map(|(name, _leaves)| name)).collect()
+        }
+
         /// All who are let in now, and stay.
         fn inside(&mut self) -> Vec<(String, Permit)> {
             std::iter::from_fn(|| self.next()).collect()
@@ -219,11 +224,7 @@ mod tests {
         {
             world.enter(lane, name);
         }
-        let mut order = Vec::new();
-        while let Some((name, _leaves)) = world.next() {
-            order.push(name);
-        }
-        assert_eq!(order, ["inside", "fast 1", "fast 2", "slow 1", "slow 2"]);
+        assert_eq!(world.in_order(), ["inside", "fast 1", "fast 2", "slow 1", "slow 2"]);
     }
 
     #[test]
@@ -234,11 +235,7 @@ mod tests {
             world.enter_of("mass", Lane::Fast, name);
         }
         world.enter_of("small", Lane::Fast, "small");
-        let mut order = Vec::new();
-        while let Some((name, _leaves)) = world.next() {
-            order.push(name);
-        }
-        assert_eq!(order, ["inside", "mass 1", "small", "mass 2", "mass 3"]);
+        assert_eq!(world.in_order(), ["inside", "mass 1", "small", "mass 2", "mass 3"]);
     }
 
     #[test]
@@ -249,11 +246,7 @@ mod tests {
             world.enter(Lane::Fast, name);
         }
         world.enter(Lane::Slow, "slow");
-        let mut order = Vec::new();
-        while let Some((name, _leaves)) = world.next() {
-            order.push(name);
-        }
-        assert_eq!(order, ["inside", "1", "2", "3", "slow", "4"]);
+        assert_eq!(world.in_order(), ["inside", "1", "2", "3", "slow", "4"]);
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl InstanceName {
         Self { namespace: own.then(|| namespace.to_owned()), name: name.to_owned() }
     }
 
+    /// The instance that a user means.
+    pub fn meant_by(user: &ClickHouseUser) -> Self {
+        let reference = &user.spec.instance_ref;
+        Self::meant(user.metadata.namespace.as_deref().unwrap_or_default(), reference.kind(), &reference.name)
+    }
+
     /// The name of an object; `None` for one without, which the API server never sends.
     pub fn of<K: Resource>(object: &K) -> Option<Self> {
         Some(Self { namespace: object.meta().namespace.clone(), name: object.meta().name.clone()? })
@@ -128,8 +134,7 @@ impl Index {
     /// Notes a user as the watch shows it, with the account it holds on record.
     pub fn user(&self, user: &ClickHouseUser, claim: Option<Account>) -> Option<Noted> {
         let (namespace, name) = name_of(user)?;
-        let reference = &user.spec.instance_ref;
-        let meant = InstanceName::meant(&namespace, reference.kind(), &reference.name);
+        let meant = InstanceName::meant_by(user);
         let name = key(&namespace, &name);
         let mut state = self.state();
         let before = state.forget(&name).map(|before| before.held);

@@ -201,18 +201,13 @@ fn password_changed(scope: &Scope, user: &ClickHouseUser) -> bool {
 }
 
 fn is_its_turn(scope: &Scope, user: &ClickHouseUser) -> bool {
-    let connection = scope.context.directory.get(&meant(user)).and_then(|entry| entry.connection.clone());
+    let connection = scope.context.directory.connection(&InstanceName::meant_by(user));
     connection.zip(user.uid()).is_some_and(|(connection, uid)| connection.queue.is_turn_of(&uid))
-}
-
-fn meant(user: &ClickHouseUser) -> InstanceName {
-    let reference = &user.spec.instance_ref;
-    InstanceName::meant(&user.namespace().unwrap_or_default(), reference.kind(), &reference.name)
 }
 
 /// What a retry of this user waits for besides time.
 fn basis(scope: &Scope, user: &ClickHouseUser) -> Basis {
-    let instance = scope.context.directory.get(&meant(user));
+    let instance = scope.context.directory.get(&InstanceName::meant_by(user));
     Basis {
         generation: user.metadata.generation.unwrap_or_default(),
         secret: match secret(scope, user) {

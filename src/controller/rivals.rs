@@ -35,9 +35,7 @@ fn judge(context: &Context, user: &ClickHouseUser, account: &Account) -> Option<
 
 fn claimant(context: &Context, user: &ClickHouseUser) -> Option<Claimant> {
     let (namespace, name) = name_of(user)?;
-    let reference = &user.spec.instance_ref;
-    let (instance, _) =
-        act::instance_seen(context, user, &InstanceName::meant(&namespace, reference.kind(), &reference.name));
+    let (instance, _) = act::instance_seen(context, user, &InstanceName::meant_by(user));
     let holds = claims::recorded(user, &context.key).filter(|claim| claim.counts(&instance)).map(|claim| claim.account);
     let secret: Name = (namespace.clone(), user.spec.password_secret_ref.name.clone());
     let ready = holds.is_none() && claims::is_ready(user, &instance, &context.secret(&secret));
