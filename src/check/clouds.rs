@@ -199,14 +199,11 @@ fn access(cloud: ProviderKind, wanted: &WantedAccess) -> Vec<Refusal> {
 
 /// The field that a refusal of access names first, and the rest of its text.
 fn field_of(message: String) -> (String, String) {
-    let place = |name: &str| message.find(name).map(|place| (place, format!("spec.{name}")));
-    let named = ["allowedHosts", "databases", "permission"].into_iter().filter_map(place).min();
-    let field = named.map_or_else(|| "spec".to_owned(), |(_, field)| field);
-    let rest = ["spec.", ""].iter().find_map(|prefix| {
-        let name = field.strip_prefix("spec.").unwrap_or(&field);
-        message.strip_prefix(&format!("{prefix}{name}: ")).map(str::to_owned)
-    });
-    (field, rest.unwrap_or(message))
+    let fields = ["spec.allowedHosts", "spec.databases", "spec.permission"];
+    let named = fields.into_iter().filter_map(|field| Some((message.find(field)?, field))).min();
+    let field = named.map_or("spec", |(_, field)| field);
+    let rest = message.strip_prefix(field).map(|rest| rest.trim_start_matches(':').trim_start().to_owned());
+    (field.to_owned(), rest.unwrap_or(message))
 }
 
 fn text(refusal: Refusal) -> String {

@@ -43,13 +43,13 @@ impl AccountRules for Rules {
     fn username(&self, username: &str) -> Result<(), Refusal> {
         if built_in(username) {
             return Err(Refusal::InvalidSpec(format!(
-                "username {username} is reserved by Huawei Cloud; choose another name"
+                "spec.username: {username} is reserved by Huawei Cloud; choose another name"
             )));
         }
         if !legal_name(username) {
             return Err(Refusal::InvalidSpec(
-                "username must have 2 to 32 characters on Huawei Cloud: lower-case letters, digits and '_', first a letter, \
-                 last a letter or digit"
+                "spec.username must have 2 to 32 characters on Huawei Cloud: lower-case letters, digits and '_', first a \
+                 letter, last a letter or digit"
                     .into(),
             ));
         }
@@ -70,7 +70,7 @@ impl AccountRules for Rules {
     fn access(&self, wanted: &WantedAccess) -> Result<Access, Refusal> {
         if wanted.allowed_hosts.is_some() {
             return Err(Refusal::FieldNotSupported(
-                "allowedHosts: Huawei Cloud keeps no networks for an account; remove the field and use the security group \
+                "spec.allowedHosts: Huawei Cloud keeps no networks for an account; remove the field and use the security group \
                  of the instance"
                     .into(),
             ));
@@ -142,24 +142,24 @@ fn broken_password_rules(username: &str, password: &str) -> Vec<String> {
 fn databases(wanted: Option<&[String]>) -> Result<BTreeSet<String>, Refusal> {
     let refuse = |text: String| Err(Refusal::InvalidSpec(text));
     let Some(wanted) = wanted else {
-        return refuse("databases is required on Huawei Cloud: name them, or [\"*\"] for all".into());
+        return refuse("spec.databases is required on Huawei Cloud: name them, or [\"*\"] for all".into());
     };
     let databases: BTreeSet<String> = wanted.iter().cloned().collect();
     if databases.is_empty() {
-        return refuse("databases must not be empty: name at least one, or [\"*\"] for all".into());
+        return refuse("spec.databases must not be empty: name at least one, or [\"*\"] for all".into());
     }
     if databases.len() > 1 && databases.contains(ALL_DATABASES) {
-        return refuse("databases must hold \"*\" alone or names alone: \"*\" is all of them already".into());
+        return refuse("spec.databases must hold \"*\" alone or names alone: \"*\" is all of them already".into());
     }
     if databases.len() > MAX_DATABASES {
-        return refuse(format!("databases must not name more than {MAX_DATABASES}; use [\"*\"] for all"));
+        return refuse(format!("spec.databases must not name more than {MAX_DATABASES}; use [\"*\"] for all"));
     }
     let malformed = |name: &String| {
         name.trim().is_empty() || name.chars().count() > MAX_DATABASE_LENGTH || name.chars().any(char::is_control)
     };
     if databases.iter().any(malformed) {
         return refuse(format!(
-            "each of databases must have 1 to {MAX_DATABASE_LENGTH} characters, none of them a control character"
+            "each of spec.databases must have 1 to {MAX_DATABASE_LENGTH} characters, none of them a control character"
         ));
     }
     Ok(databases)
