@@ -33,11 +33,11 @@ use crate::{
         secret::SecretText,
         seen::{CallSeen, ConnectionSecretSeen, InstanceFacts, InstanceSeen, PasswordSeen, Record, SecretSeen, Seen},
     },
-    kubeio::{Kube, KubeError},
+    kubeio::{Haste, Kube, KubeError},
     ops::labels::OperationKind,
     provider::{
         connection::Connection,
-        contract::{Accepted, CallError, CallKind, CloudError, ErrorClass, NewAccount},
+        contract::{Accepted, CallError, CallKind, CloudError, ErrorClass, NewAccount, Turn},
         queue::Waiter,
     },
 };
@@ -78,7 +78,7 @@ impl Acting {
     pub fn begin(scope: Arc<Scope>, user: Arc<ClickHouseUser>, desired: Desired, urgent: bool) -> Self {
         let context = &scope.context;
         // A changed password does not wait behind new users, whose requests are many.
-        let kube = if urgent { context.kube.urgent() } else { context.kube.clone() };
+        let kube = if urgent { context.kube.with(Haste::Urgent) } else { context.kube.clone() };
         let instance = InstanceName::meant(&desired.namespace, desired.instance_kind, &desired.instance_name);
         let (facts, connection) = instance_seen(context, &user, &instance);
         let Remembered { login_tried, connection_secret, written_at } = scope.around.of(&desired.uid);
@@ -137,7 +137,7 @@ impl Acting {
             Step::ReadConnectionSecret { wanted, exact } => self.read_connection_secret(*wanted, exact).await,
             Step::WriteConnectionSecret { wanted, exact } => self.write_connection_secret(*wanted, exact).await,
             Step::RemoveConnectionSecret(name) => self.remove_connection_secret(&name).await,
-            Step::TakeTurn(kind) => self.seen.turn = Some(self.connection()?.take_turn(kind, &self.waiter()).await),
+            Step::TakeTurn(kind) => self.take_turn(kind).await?,
             Step::HoldInstance => self.hold_instance().await?,
             Step::WriteIntent(intent) => self.write_intent(*intent).await?,
             Step::RestoreFinalizer => {
@@ -226,6 +226,15 @@ impl Acting {
         self.password = text;
     }
 
+    async fn take_turn(&mut self, kind: CallKind) -> Result<(), Interrupted> {
+        let turn = self.connection()?.take_turn(kind, &self.waiter()).await;
+        if turn == Turn::Ours && !self.urgent {
+            self.kube = self.kube.with(Haste::Turn);
+        }
+        self.seen.turn = Some(turn);
+        Ok(())
+    }
+
     async fn hold_instance(&mut self) -> Result<(), Interrupted> {
         let context = &self.scope.context;
         let Some(instance) = context.instance(&self.instance) else { return Err(Interrupted::Stale) };
@@ -294,6 +303,9 @@ impl Acting {
         if matches!(outcome, Ok(Accepted::Done)) {
             // What is left of the pass is between the API server and us.
             connection.queue.leave(self.desired.uid.as_str(), Instant::now());
+            if !self.urgent {
+                self.kube = self.kube.with(Haste::None);
+            }
         }
         self.seen.call = Some(CallSeen { kind, outcome });
         Ok(())

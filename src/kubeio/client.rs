@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use kube::{Client, Config};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::ops::{
     labels::{KubeKind, KubeOutcome, KubeVerb},
@@ -20,6 +20,10 @@ const CALLS: usize = 16;
 
 /// Calls at once on top of those, for whoever does not wait behind the others.
 const URGENT_CALLS: usize = 8;
+
+/// How many of [`CALLS`] may be for those who keep nobody waiting. All others at an instance wait for whoever has the turn
+/// there, and would wait for its calls to get past many that only write down what is done.
+const UNHURRIED_CALLS: usize = CALLS / 2;
 
 /// Why a call to the API server failed, in the ways that callers tell apart.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +53,27 @@ pub struct Kube {
     /// The plain client, for watches and libraries that bring their own deadlines.
     pub client: Client,
     metrics: Arc<Metrics>,
+    haste: Haste,
     /// First come, first served; those who may come at all are few, and chosen fairly.
-    calls: Arc<Semaphore>,
-    urgent_calls: Arc<Semaphore>,
+    room: Arc<Room>,
+}
+
+/// Whom a call keeps waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// Somebody whose login fails until it is made.
+    Urgent,
+    /// All who wait for their turn at an instance.
+    Turn,
+    /// Nobody else.
+    None,
+}
+
+/// Room for so many calls at once.
+struct Room {
+    calls: Semaphore,
+    urgent: Semaphore,
+    unhurried: Semaphore,
 }
 
 impl Kube {
@@ -61,14 +83,13 @@ impl Kube {
         // Our own requeue is the retry; the client's would repeat POST and PATCH up to 15 times inside one call.
         config.default_retry = false;
         let client = Client::try_from(config).map_err(|error| KubeError::Unreachable(error.to_string()))?;
-        let [calls, urgent_calls] = [CALLS, URGENT_CALLS].map(|most| Arc::new(Semaphore::new(most)));
-        Ok(Self { client, metrics, calls, urgent_calls })
+        Ok(Self { client, metrics, haste: Haste::None, room: Arc::default() })
     }
 
-    /// For calls that do not wait behind all others.
+    /// For calls that wait behind no calls of less haste.
     #[must_use]
-    pub fn urgent(&self) -> Self {
-        Self { calls: self.urgent_calls.clone(), ..self.clone() }
+    pub fn with(&self, haste: Haste) -> Self {
+        Self { haste, ..self.clone() }
     }
 
     /// Makes one call under the deadline and counts it.
@@ -78,13 +99,12 @@ impl Kube {
         kind: KubeKind,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, KubeError> {
-        // Never closed; and a call without a permit would still be right.
-        let permit = self.calls.acquire().await;
+        let permits = self.room.enter(self.haste).await;
         let result = match tokio::time::timeout(CALL_TIMEOUT, call).await {
             Ok(result) => result.map_err(KubeError::from),
             Err(_) => Err(KubeError::Unreachable(format!("no answer within {} s", CALL_TIMEOUT.as_secs()))),
         };
-        drop(permit);
+        drop(permits);
         let outcome = match &result {
             Ok(_) => KubeOutcome::Ok,
             Err(KubeError::NotFound) => KubeOutcome::NotFound,
@@ -100,6 +120,24 @@ impl Kube {
     }
 }
 
+impl Default for Room {
+    fn default() -> Self {
+        let [calls, urgent, unhurried] = [CALLS, URGENT_CALLS, UNHURRIED_CALLS].map(Semaphore::new);
+        Self { calls, urgent, unhurried }
+    }
+}
+
+impl Room {
+    /// Waits for room. Never closed; and a call without a permit would still be right.
+    async fn enter(&self, haste: Haste) -> [Option<SemaphorePermit<'_>>; 2] {
+        match haste {
+            Haste::Urgent => [self.urgent.acquire().await.ok(), None],
+            Haste::Turn => [self.calls.acquire().await.ok(), None],
+            Haste::None => [self.unhurried.acquire().await.ok(), self.calls.acquire().await.ok()],
+        }
+    }
+}
+
 impl From<kube::Error> for KubeError {
     fn from(error: kube::Error) -> Self {
         match error {
@@ -108,5 +146,26 @@ impl From<kube::Error> for KubeError {
             kube::Error::Api(status) => Self::Answer { code: status.code, message: status.message.clone() },
             error => Self::Unreachable(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn call_that_keeps_others_waiting_waits_behind_none_that_does_not() {
+        let room = Room::default();
+        let enter = |haste| room.enter(haste).now_or_never();
+        let unhurried: Vec<_> = (0..UNHURRIED_CALLS).map(|_| enter(Haste::None).expect("room")).collect();
+        assert!(enter(Haste::None).is_none());
+        let holders: Vec<_> = (UNHURRIED_CALLS..CALLS).map(|_| enter(Haste::Turn).expect("room")).collect();
+        assert!(enter(Haste::Turn).is_none());
+        assert!(enter(Haste::Urgent).is_some());
+        drop(unhurried);
+        assert!(enter(Haste::Turn).is_some());
+        drop(holders);
     }
 }

@@ -8,7 +8,7 @@ pub mod operator_key;
 pub mod secrets;
 pub mod users;
 
-pub use client::{Kube, KubeError};
+pub use client::{Haste, Kube, KubeError};
 
 /// Owner of the fields that the operator applies.
 pub const FIELD_MANAGER: &str = "clickhouse-user-operator";
