@@ -9,6 +9,7 @@ pub mod conditions;
 pub mod crds;
 #[cfg(test)]
 pub(crate) mod fields;
+mod hex_runs;
 pub mod instance;
 pub mod packed;
 pub mod reasons;

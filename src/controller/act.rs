@@ -8,30 +8,27 @@ use tokio::time::Instant;
 
 use super::{
     around::Remembered,
-    context::{Context, Scope},
-    directory::Entry,
-    index::InstanceName,
+    context::Scope,
+    instance_seen::instance_seen,
+    names::InstanceName,
     rivals::{self, Claiming},
-    sharing,
     waits::Waits,
 };
 use crate::{
     api::{
         OPERATION_ANNOTATION,
-        conditions::Reason,
         user::{self, ClickHouseUser, OperationState},
     },
     domain::{
         claims::Account,
         connection_secret::FoundSecret,
         desired::Desired,
-        instance::login_interval,
         journal::{self, Intent, SecretVersion},
         password::{self, Purpose},
         plan::{AccountChange, Moment, Release, Step, Verdict},
         report::{self, Report},
         secret::SecretText,
-        seen::{CallSeen, ConnectionSecretSeen, InstanceFacts, InstanceSeen, PasswordSeen, Record, SecretSeen, Seen},
+        seen::{CallSeen, ConnectionSecretSeen, InstanceSeen, PasswordSeen, Record, SecretSeen, Seen},
     },
     kubeio::{Haste, Kube, KubeError},
     ops::labels::OperationKind,
@@ -427,47 +424,4 @@ impl Acting {
 
 fn bug(what: &str) -> Interrupted {
     Interrupted::Failed(format!("the plan asked for {what}; this is a bug, please report it"))
-}
-
-/// What is known of the instance that a user names, with what its owner says to this user.
-pub fn instance_seen(
-    context: &Context,
-    user: &ClickHouseUser,
-    name: &InstanceName,
-) -> (InstanceSeen, Option<Arc<Connection>>) {
-    if name.namespace.is_none() {
-        match &context.shared {
-            None => return (InstanceSeen::NotServed, None),
-            // Without the labels of namespaces nobody can say whom the instance is for.
-            Some(shared) if !shared.is_filled() => return (InstanceSeen::Missing, None),
-            Some(_) => {}
-        }
-    }
-    let Some(instance) = context.instance(name) else { return (InstanceSeen::Missing, None) };
-    // What the directory says of an object of this name that was replaced since is not about this one.
-    let uid = instance.metadata().uid.as_deref();
-    let entry = context.directory.get(name).filter(|entry| uid == Some(entry.uid.as_str()));
-    let Some(block) = instance.spec().provider() else { return (InstanceSeen::Missing, None) };
-    let deleted = user.metadata.deletion_timestamp.is_some();
-    let entry_connection = |entry: &Entry| entry.connection.clone().filter(|_| deleted || !entry.withdrawn);
-    let connection = entry.as_ref().and_then(entry_connection);
-    let (state, not_allowed) = match sharing::judge(context, user, &instance) {
-        // The ceilings in force are not known, so nobody goes on; the pass of the instance says the same to all.
-        Err(invalid) => (Some((Reason::InvalidSpec, invalid)), None),
-        Ok(not_allowed) => (entry.as_ref().map(|entry| entry.state.clone()), not_allowed),
-    };
-    let facts = InstanceFacts {
-        key: block.instance_key(),
-        provider: block.kind(),
-        state,
-        held: instance.is_held(),
-        terminating: instance.is_terminating(),
-        connected: connection.is_some(),
-        gone: entry.is_some_and(|entry| entry.gone),
-        not_allowed,
-        login_check: instance.spec().login_check.as_ref().and_then(|check| login_interval(check).ok()),
-        connection: instance.status().and_then(|status| status.connection.clone()),
-    };
-    debug_assert!(facts.state.as_ref().is_none_or(|(reason, _)| *reason != Reason::Reachable || facts.connected));
-    (InstanceSeen::Present(facts), connection)
 }

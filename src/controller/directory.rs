@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::index::InstanceName;
+use super::names::InstanceName;
 use crate::{
     api::{AnyInstance, conditions::Reason, instance},
     domain::{
@@ -19,7 +19,6 @@ use crate::{
 };
 
 /// One instance object.
-#[derive(Clone)]
 pub struct Entry {
     /// `metadata.uid`
     pub uid: Uid,
@@ -54,14 +53,14 @@ pub type Compiled = Result<Arc<Policy>, Invalid>;
 /// All instance objects of both kinds.
 #[derive(Default)]
 pub struct Directory {
-    entries: Mutex<HashMap<InstanceName, Entry>>,
+    entries: Mutex<HashMap<InstanceName, Arc<Entry>>>,
     /// By uid, with the generation they were compiled from.
     policies: Mutex<HashMap<Uid, (i64, Compiled)>>,
 }
 
 impl Directory {
     /// What is known of an instance object.
-    pub fn get(&self, name: &InstanceName) -> Option<Entry> {
+    pub fn get(&self, name: &InstanceName) -> Option<Arc<Entry>> {
         self.entries().get(name).cloned()
     }
 
@@ -83,7 +82,7 @@ impl Directory {
                 || before.gone != entry.gone
                 || before.connection.is_some() != entry.connection.is_some()
         });
-        entries.insert(name, entry);
+        entries.insert(name, Arc::new(entry));
         changed
     }
 
@@ -109,7 +108,7 @@ impl Directory {
         Some(compiled)
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<InstanceName, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<InstanceName, Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,7 +3,7 @@
 
 use kube::ResourceExt;
 
-use super::{context::Context, index::InstanceName};
+use super::{context::Context, names::InstanceName};
 use crate::{
     domain::{drift::drifted, names::Uid, seen::Record},
     provider::connection::Connection,

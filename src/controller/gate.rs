@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::index::Name;
+use super::names::Name;
 use crate::{
     domain::fair_queue::FairQueue,
     ops::{labels::Lane, metrics::Metrics},

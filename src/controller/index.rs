@@ -2,18 +2,20 @@
 //! metrics count of each user.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, HashMap, HashSet},
-    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kube::Resource;
+use arcstr::ArcStr;
 use smallvec::SmallVec;
 
+use super::names::{InstanceName, Key, Name, key, name_in, name_of, namespace_in, text};
 use crate::{
     api::{
         AnyInstance, conditions,
-        user::{ClickHouseUser, InstanceKind, OperationState},
+        user::{ClickHouseUser, OperationState},
     },
     domain::{
         claims::{Account, Seniority},
@@ -23,54 +25,14 @@ use crate::{
     provider::contract::ProviderKind,
 };
 
-/// Namespace and name of an object.
-pub type Name = (String, String);
-
-/// The name of an instance object of either kind.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceName {
-    /// `None` for a shared one.
-    pub namespace: Option<String>,
-    /// `metadata.name`
-    pub name: String,
-}
-
-impl InstanceName {
-    /// The instance that a user of this namespace means. A namespaced one is always of its own namespace.
-    pub fn meant(namespace: &str, kind: InstanceKind, name: &str) -> Self {
-        let own = kind == InstanceKind::ClickHouseInstance;
-        Self { namespace: own.then(|| namespace.to_owned()), name: name.to_owned() }
-    }
-
-    /// The instance that a user means.
-    pub fn meant_by(user: &ClickHouseUser) -> Self {
-        let reference = &user.spec.instance_ref;
-        Self::meant(user.metadata.namespace.as_deref().unwrap_or_default(), reference.kind(), &reference.name)
-    }
-
-    /// The name of an object; `None` for one without, which the API server never sends.
-    pub fn of<K: Resource>(object: &K) -> Option<Self> {
-        Some(Self { namespace: object.meta().namespace.clone(), name: object.meta().name.clone()? })
-    }
-}
-
-impl fmt::Display for InstanceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.namespace {
-            Some(namespace) => write!(f, "{namespace}/{}", self.name),
-            None => f.write_str(&self.name),
-        }
-    }
-}
-
 /// Users and instances by what they refer to.
 #[derive(Default)]
 pub struct Index {
     state: Mutex<State>,
 }
 
-/// A name as `namespace/name`, shared by all maps that hold it: there may be a hundred thousand of them.
-type Key = Arc<str>;
+/// Stands for the name of a Secret. Where two had the same, users would be woken once too often, and that is all.
+type SecretHash = u64;
 
 /// Nearly always one, which then needs no memory of its own.
 type Keys = SmallVec<[Key; 1]>;
@@ -78,30 +40,40 @@ type Keys = SmallVec<[Key; 1]>;
 #[derive(Default)]
 struct State {
     users: HashMap<Key, Entry>,
-    by_secret: HashMap<Key, Keys>,
+    by_secret: HashMap<SecretHash, Keys>,
     by_instance: HashMap<Arc<InstanceName>, Users>,
     /// Users by the account they hold on record.
     by_claim: HashMap<Arc<InstanceKey>, Accounts>,
     instances: HashMap<Arc<InstanceName>, Instance>,
     instances_by_secret: HashMap<Name, HashSet<Arc<InstanceName>>>,
     instances_by_key: HashMap<InstanceKey, HashSet<Arc<InstanceName>>>,
+    /// What the metrics tell of users. They are alike in few ways, so this stays short.
+    tallies: Vec<Tally>,
 }
 
 /// Users by the name of their account. There are more than one only in a conflict.
-type Accounts = HashMap<Arc<str>, Keys>;
+type Accounts = HashMap<ArcStr, Keys>;
 
 struct Entry {
     /// The password's, and the connection Secrets asked for and written.
-    secrets: Keys,
+    secrets: SmallVec<[SecretHash; 2]>,
     instance: Arc<InstanceName>,
-    username: Arc<str>,
+    username: ArcStr,
     /// Its age, where its instance is shared: such users may be counted.
     seniority: Option<Box<Seniority>>,
-    claim: Option<(Arc<InstanceKey>, Arc<str>)>,
+    claim: Option<(Arc<InstanceKey>, ArcStr)>,
     /// The finalizer is on it.
     held: bool,
-    job: bool,
+    /// Its place in the tallies.
+    tally: u16,
+}
+
+/// How many users are alike to the metrics.
+struct Tally {
     group: UserGroup,
+    /// A job runs for them.
+    job: bool,
+    users: usize,
 }
 
 /// The users of one instance object.
@@ -122,6 +94,8 @@ struct Instance {
 
 /// What a note of a user changed.
 pub struct Noted {
+    /// Its name, as all that is kept by users shares it.
+    pub key: Key,
     /// The instance that it names.
     pub instance: InstanceName,
     /// It was not known before.
@@ -137,20 +111,22 @@ impl Index {
         let meant = InstanceName::meant_by(user);
         let name = key(&namespace, &name);
         let mut state = self.state();
+        let known = state.users.get_key_value(&name).map(|(key, _)| key.clone());
+        let name = known.unwrap_or(name);
         let before = state.forget(&name).map(|before| before.held);
         let instance = state.by_instance.get_key_value(&meant).map_or_else(|| Arc::new(meant), |(key, _)| key.clone());
-        let username: Arc<str> = user.username().as_str().into();
+        let username: ArcStr = user.username().as_str().into();
         let entry = Entry {
-            secrets: secrets_of(user).map(|secret| key(&namespace, secret)).collect(),
+            secrets: secrets_of(user).map(|secret| hash_of(&namespace, secret)).collect(),
             seniority: instance.namespace.is_none().then(|| Box::new(Seniority::of(user))),
             claim: claim.map(|account| state.interned(account, &username)),
             held: user.is_held(),
-            job: running_job(user),
-            group: group_of(user),
+            tally: state.tally(group_of(user), running_job(user)),
             instance,
             username,
         };
         let noted = Noted {
+            key: name.clone(),
             instance: (*entry.instance).clone(),
             is_new: before.is_none(),
             held_changed: before.unwrap_or_default() != entry.held,
@@ -195,7 +171,8 @@ impl Index {
 
     /// The users whose password comes from this Secret, or whose connection Secret it is.
     pub fn users_of_secret(&self, secret: &Name) -> Vec<Name> {
-        self.state().by_secret.get(&*text(secret)).into_iter().flatten().map(|name| name_in(name)).collect()
+        let hash = hash_of(&secret.0, &secret.1);
+        self.state().by_secret.get(&hash).into_iter().flatten().map(|name| name_in(name)).collect()
     }
 
     /// The instances whose credentials are in this Secret.
@@ -228,7 +205,7 @@ impl Index {
         if let Some((held, username)) = entry.claim.as_ref().filter(|(held, _)| Some(&**held) != key) {
             found.extend(state.asking(held, username));
         }
-        found.into_iter().filter(|other| ***other != *name).map(|other| name_in(other)).collect()
+        found.into_iter().filter(|other| **other != *name).map(|other| name_in(other)).collect()
     }
 
     /// Whether a user is among the oldest `most` of its namespace on its shared instance.
@@ -257,14 +234,16 @@ impl Index {
 
     /// Adds the users by what the metrics tell of them.
     pub fn count_groups(&self, groups: &mut BTreeMap<UserGroup, usize>) {
-        for entry in self.state().users.values() {
-            *groups.entry(entry.group).or_default() += 1;
+        for tally in self.state().tallies.iter().filter(|tally| tally.users > 0) {
+            *groups.entry(tally.group).or_default() += tally.users;
         }
     }
 
     /// How many jobs are followed at a cloud.
     pub fn running_jobs(&self, provider: ProviderKind) -> usize {
-        self.state().users.values().filter(|entry| entry.job && entry.group.provider == Some(provider)).count()
+        let state = self.state();
+        let running = state.tallies.iter().filter(|tally| tally.job && tally.group.provider == Some(provider));
+        running.map(|tally| tally.users).sum()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -275,28 +254,45 @@ impl Index {
 impl State {
     fn remember(&mut self, name: Key, entry: Entry) {
         for secret in &entry.secrets {
-            add(&mut self.by_secret, secret, &name);
+            add(&mut self.by_secret, *secret, &name);
         }
         let users = self.by_instance.entry(entry.instance.clone()).or_default();
-        add(&mut users.by_username, &entry.username, &name);
+        add(&mut users.by_username, entry.username.clone(), &name);
         users.held += usize::from(entry.held);
         if let Some(seniority) = &entry.seniority {
             let group = users.by_namespace.entry(namespace_in(&name).to_owned()).or_default();
             group.insert((**seniority).clone(), name.clone());
         }
         if let Some((key, username)) = &entry.claim {
-            add(self.by_claim.entry(key.clone()).or_default(), username, &name);
+            add(self.by_claim.entry(key.clone()).or_default(), username.clone(), &name);
+        }
+        if let Some(tally) = self.tallies.get_mut(usize::from(entry.tally)) {
+            tally.users += 1;
         }
         self.users.insert(name, entry);
     }
 
+    /// The place of such users in the tallies.
+    fn tally(&mut self, group: UserGroup, job: bool) -> u16 {
+        let known = self.tallies.iter().position(|tally| tally.group == group && tally.job == job);
+        let place = known.unwrap_or_else(|| {
+            self.tallies.push(Tally { group, job, users: 0 });
+            self.tallies.len() - 1
+        });
+        // Clouds, statuses and reasons make some hundreds at most.
+        u16::try_from(place).unwrap_or_default()
+    }
+
     fn forget(&mut self, name: &str) -> Option<Entry> {
         let entry = self.users.remove(name)?;
+        if let Some(tally) = self.tallies.get_mut(usize::from(entry.tally)) {
+            tally.users -= 1;
+        }
         for secret in &entry.secrets {
             remove(&mut self.by_secret, secret, name);
         }
         if let Some(users) = self.by_instance.get_mut(&entry.instance) {
-            remove(&mut users.by_username, &entry.username, name);
+            remove(&mut users.by_username, entry.username.as_str(), name);
             users.held -= usize::from(entry.held);
             if let Some((seniority, group)) =
                 entry.seniority.as_ref().zip(users.by_namespace.get_mut(namespace_in(name)))
@@ -313,7 +309,7 @@ impl State {
         if let Some((key, username)) = &entry.claim
             && let Some(accounts) = self.by_claim.get_mut(key)
         {
-            remove(accounts, username, name);
+            remove(accounts, username.as_str(), name);
             if accounts.is_empty() {
                 self.by_claim.remove(key);
             }
@@ -332,9 +328,9 @@ impl State {
     }
 
     /// One copy of the names of an account for all who hold accounts of its instance.
-    fn interned(&self, account: Account, username: &Arc<str>) -> (Arc<InstanceKey>, Arc<str>) {
+    fn interned(&self, account: Account, username: &ArcStr) -> (Arc<InstanceKey>, ArcStr) {
         let key = self.by_claim.get_key_value(&account.instance).map(|(key, _)| key.clone());
-        let same = account.username.as_str() == &**username;
+        let same = account.username.as_str() == username.as_str();
         let name = if same { username.clone() } else { account.username.as_str().into() };
         (key.unwrap_or_else(|| Arc::new(account.instance)), name)
     }
@@ -354,33 +350,26 @@ impl State {
     }
 }
 
-fn key(namespace: &str, name: &str) -> Key {
-    format!("{namespace}/{name}").into()
+fn hash_of(namespace: &str, secret: &str) -> SecretHash {
+    let mut hasher = DefaultHasher::new();
+    (namespace, secret).hash(&mut hasher);
+    hasher.finish()
 }
 
-fn text((namespace, name): &Name) -> String {
-    format!("{namespace}/{name}")
-}
-
-fn name_in(key: &str) -> Name {
-    let (namespace, name) = key.split_once('/').unwrap_or(("", key));
-    (namespace.to_owned(), name.to_owned())
-}
-
-fn namespace_in(key: &str) -> &str {
-    key.split_once('/').map_or("", |(namespace, _)| namespace)
-}
-
-fn add(map: &mut HashMap<Arc<str>, Keys>, at: &Arc<str>, name: &Key) {
-    let names = map.entry(at.clone()).or_default();
+fn add<K: Eq + Hash>(map: &mut HashMap<K, Keys>, at: K, name: &Key) {
+    let names = map.entry(at).or_default();
     if !names.contains(name) {
         names.push(name.clone());
     }
 }
 
-fn remove(map: &mut HashMap<Arc<str>, Keys>, at: &str, name: &str) {
+fn remove<K, Q>(map: &mut HashMap<K, Keys>, at: &Q, name: &str)
+where
+    K: Eq + Hash + Borrow<Q>,
+    Q: Eq + Hash + ?Sized,
+{
     if let Some(names) = map.get_mut(at) {
-        names.retain(|other| **other != *name);
+        names.retain(|other| *other != *name);
         if names.is_empty() {
             map.remove(at);
         }
@@ -389,8 +378,8 @@ fn remove(map: &mut HashMap<Arc<str>, Keys>, at: &str, name: &str) {
 
 fn remove_from_set<K, V>(map: &mut HashMap<K, HashSet<Arc<V>>>, key: &K, name: &V)
 where
-    K: Eq + std::hash::Hash,
-    V: Eq + std::hash::Hash,
+    K: Eq + Hash,
+    V: Eq + Hash,
 {
     if let Some(names) = map.get_mut(key) {
         names.remove(name);
@@ -398,11 +387,6 @@ where
             map.remove(key);
         }
     }
-}
-
-/// Namespace and name; `None` for an object without, which the API server never sends.
-pub fn name_of<K: Resource>(object: &K) -> Option<Name> {
-    Some((object.meta().namespace.clone()?, object.meta().name.clone()?))
 }
 
 fn secrets_of(user: &ClickHouseUser) -> impl Iterator<Item = &String> {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use rand::RngExt;
 
-use super::{boundary, context::Context, directory::Entry, drift, index::InstanceName, pace::Basis, streams};
+use super::{boundary, context::Context, directory::Entry, drift, names::InstanceName, pace::Basis, streams};
 use crate::{
     api::{
         AnyInstance, ONE_PROVIDER,
@@ -99,7 +99,7 @@ async fn pass(
     }
     let known = context.directory.get(&name).filter(|entry| entry.uid == uid);
     let Looked { verdict, connection, credentials_version, withdrawn } =
-        look(&context, &name, &object, known.as_ref(), users).await;
+        look(&context, &name, &object, known.as_deref(), users).await;
     let generation = object.metadata().generation.unwrap_or_default();
     let old = object.status();
     let present = i64::try_from(users).unwrap_or(i64::MAX);

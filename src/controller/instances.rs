@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{context::Context, index::InstanceName, instance_pass, latest::Latest, streams};
+use super::{context::Context, instance_pass, latest::Latest, names::InstanceName, streams};
 use crate::api::{AnyInstance, ClickHouseInstanceStatus};
 
 /// The objects of one kind in one scope.

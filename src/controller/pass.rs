@@ -13,7 +13,7 @@ use super::{
     act::{Acting, Interrupted},
     boundary::{self, Broken},
     context::Scope,
-    index::{InstanceName, Name, name_of},
+    names::{InstanceName, Name, name_of},
     pace::Basis,
 };
 use crate::{

@@ -15,7 +15,7 @@ use tokio_util::{
 
 use super::{
     gate::{Admitted, Gate},
-    index::Name,
+    names::Name,
 };
 use crate::ops::labels::Lane;
 

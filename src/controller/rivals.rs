@@ -3,9 +3,9 @@
 use std::sync::{Arc, PoisonError};
 
 use super::{
-    act,
     context::Context,
-    index::{InstanceName, Name, name_of},
+    instance_seen::instance_seen,
+    names::{InstanceName, Name, name_of},
 };
 use crate::{
     api::ClickHouseUser,
@@ -35,7 +35,7 @@ fn judge(context: &Context, user: &ClickHouseUser, account: &Account) -> Option<
 
 fn claimant(context: &Context, user: &ClickHouseUser) -> Option<Claimant> {
     let (namespace, name) = name_of(user)?;
-    let (instance, _) = act::instance_seen(context, user, &InstanceName::meant_by(user));
+    let (instance, _) = instance_seen(context, user, &InstanceName::meant_by(user));
     let holds = claims::recorded(user, &context.key).filter(|claim| claim.counts(&instance)).map(|claim| claim.account);
     let secret: Name = (namespace.clone(), user.spec.password_secret_ref.name.clone());
     let ready = holds.is_none() && claims::is_ready(user, &instance, &context.secret(&secret));

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     context::{Context, Scope},
-    index::{InstanceName, Name},
     instances::{self, Inlet, Instances},
+    names::{InstanceName, Name},
     pass, passes,
     streams::{self, Watched},
 };

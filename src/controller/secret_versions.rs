@@ -10,7 +10,7 @@ use kube::{Resource, runtime::watcher::Event};
 
 use tokio_util::sync::CancellationToken;
 
-use super::index::{Name, name_of};
+use super::names::{Name, name_of};
 use crate::domain::{names::Uid, seen::SecretSeen};
 
 /// Uid and resourceVersion of every Secret the watch shows. A slim record instead of a store of objects: metadata of

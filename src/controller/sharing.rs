@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::{context::Context, index::name_of};
+use super::{context::Context, names::name_of};
 use crate::{
     api::{AnyInstance, ClickHouseUser},
     domain::policy,

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     context::{Context, Scope},
-    index::{InstanceName, name_of},
+    names::{InstanceName, name_of},
     secret_versions::SecretVersions,
 };
 use crate::{
@@ -131,7 +131,7 @@ fn user_shown(scope: &Scope, user: &ClickHouseUser, is_news: bool) {
     let before = if is_news { context.index.rivals(&name) } else { Vec::new() };
     let held = claims::recorded(user, &context.key).map(|claim| claim.account);
     let Some(noted) = context.index.user(user, held) else { return };
-    let changed = scope.users.put(&name, user, state_of(user));
+    let changed = scope.users.put(noted.key, user, state_of(user));
     scope.written_users.caught_up(user);
     if changed {
         scope.wake_user(&name);

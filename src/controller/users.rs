@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::index::Name;
+use super::names::{Key, Name, text};
 use crate::api::{
     packed::{self, PackedUser, Packer},
     user::ClickHouseUser,
@@ -20,7 +20,7 @@ pub struct Users {
 
 #[derive(Default)]
 struct State {
-    known: HashMap<Box<str>, Entry>,
+    known: HashMap<Key, Entry>,
     /// Counts the lists; an entry that a complete list did not bring is gone.
     list: u32,
     packer: Packer,
@@ -35,16 +35,16 @@ struct Entry {
 
 impl Users {
     /// Takes a user in. True where `state`, which stands for what may call for a pass, is not what it was.
-    pub fn put(&self, name: &Name, user: &ClickHouseUser, state: u64) -> bool {
+    pub fn put(&self, name: Key, user: &ClickHouseUser, state: u64) -> bool {
         let json = packed::to_json(user);
         let mut users = self.state();
-        let (user, list) = (users.packer.pack(&json), users.list);
-        users.known.insert(key(name), Entry { user, state, list }).is_none_or(|before| before.state != state)
+        let (user, list) = (users.packer.pack(user, &json), users.list);
+        users.known.insert(name, Entry { user, state, list }).is_none_or(|before| before.state != state)
     }
 
     /// Takes a user out.
     pub fn remove(&self, name: &Name) {
-        self.state().known.remove(&key(name));
+        self.state().known.remove(&*text(name));
     }
 
     /// A list begins: every user will be put again.
@@ -65,7 +65,7 @@ impl Users {
     pub fn get(&self, name: &Name) -> Option<ClickHouseUser> {
         let mut users = self.state();
         let State { known, packer, .. } = &mut *users;
-        let json = packer.unpack(&known.get(&key(name))?.user);
+        let json = packer.unpack(&known.get(&*text(name))?.user);
         drop(users);
         Some(packed::from_json(&json))
     }
@@ -75,15 +75,11 @@ impl Users {
     }
 }
 
-fn key((namespace, name): &Name) -> Box<str> {
-    format!("{namespace}/{name}").into()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::names::key, *};
 
     fn user(uid: &str) -> ClickHouseUser {
         let spec = json!({ "instanceRef": { "name": "warehouse" }, "passwordSecretRef": { "name": "password" } });
@@ -98,24 +94,26 @@ mod tests {
 
     #[test]
     fn change_is_told_by_the_state_alone() {
-        let (users, name) = (Users::default(), named("reporting"));
-        assert!(users.put(&name, &user("1"), 1));
-        assert!(!users.put(&name, &user("1"), 1));
-        assert!(users.put(&name, &user("1"), 2));
-        users.remove(&name);
-        assert!(users.put(&name, &user("1"), 2));
+        let users = Users::default();
+        let put = |state| users.put(key("analytics", "reporting"), &user("1"), state);
+        assert!(put(1));
+        assert!(!put(1));
+        assert!(put(2));
+        users.remove(&named("reporting"));
+        assert!(put(2));
     }
 
     #[test]
     fn list_takes_out_what_it_does_not_bring_and_hides_nothing_meanwhile() {
         let users = Users::default();
+        let put = |name| users.put(key("analytics", name), &user(name), 1);
         for name in ["stays", "goes"] {
-            users.put(&named(name), &user(name), 1);
+            put(name);
         }
         users.list_begins();
         assert!(users.get(&named("goes")).is_some());
-        assert!(!users.put(&named("stays"), &user("stays"), 1));
-        users.put(&named("comes"), &user("comes"), 1);
+        assert!(!put("stays"));
+        put("comes");
         assert_eq!(users.list_ends(), [user("goes")]);
         assert!(users.get(&named("goes")).is_none() && users.get(&named("stays")).is_some());
         assert!(users.get(&named("comes")).is_some());

@@ -128,11 +128,3 @@ fn nothing_is_left_of_what_is_gone() {
     assert!(state.by_claim.is_empty() && state.instances.is_empty());
     assert!(state.instances_by_key.is_empty() && state.instances_by_secret.is_empty());
 }
-
-#[test]
-fn namespaced_instance_is_always_of_the_users_own_namespace() {
-    let meant = InstanceName::meant("team", InstanceKind::ClickHouseInstance, "warehouse");
-    assert_eq!(meant, instance_name(Some("team"), "warehouse"));
-    let meant = InstanceName::meant("team", InstanceKind::ClusterClickHouseInstance, "warehouse");
-    assert_eq!(meant, instance_name(None, "warehouse"));
-}
