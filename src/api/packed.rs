@@ -21,6 +21,7 @@ const LONGEST_SAMPLE: usize = 1 << (WINDOW_BITS - 1);
 const SLACK: usize = 128;
 
 /// A user as the API server sent it, packed; the first byte says which sample it was packed against.
+#[derive(Clone)]
 pub struct PackedUser(Box<[u8]>);
 
 /// Packs and unpacks. Made once and used again: what it works in has a quarter of a megabyte, and asking for that between

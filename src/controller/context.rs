@@ -33,7 +33,7 @@ use super::{
     waits::Waits,
 };
 use crate::{
-    api::{AnyInstance, ClusterClickHouseInstance, instance::ClickHouseInstance, user::ClickHouseUser},
+    api::{AnyInstance, ClusterClickHouseInstance, instance::ClickHouseInstance, packed::Packer, user::ClickHouseUser},
     cli::Config,
     domain::{claims::Account, names::Uid, operator_key::OperatorKey, plan::Settings, seen::SecretSeen},
     kubeio::Kube,
@@ -73,6 +73,8 @@ pub struct Context {
     pub pass_deadline: Duration,
     /// Who depends on what.
     pub index: Index,
+    /// Makes users at rest small.
+    pub packer: Arc<Mutex<Packer>>,
     /// What is known of instances.
     pub directory: Directory,
     /// How often instances are tried.
@@ -256,9 +258,8 @@ impl Scope {
         wake_user: mpsc::UnboundedSender<Name>,
     ) -> Self {
         Self {
-            context,
             namespace,
-            users: Users::default(),
+            users: Users::new(context.packer.clone()),
             instances,
             secrets: Arc::default(),
             users_filled: CancellationToken::new(),
@@ -269,6 +270,7 @@ impl Scope {
             waits: Waits::default(),
             written_users: Latest::default(),
             wake_user,
+            context,
         }
     }
 

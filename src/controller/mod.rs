@@ -242,6 +242,7 @@ async fn prepare(
         started_at,
         pass_deadline,
         index: Index::default(),
+        packer: Arc::default(),
         directory: Directory::default(),
         instance_pace: Pace::default(),
         counts: Counts::default(),

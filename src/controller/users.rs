@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::names::{Key, Name, text};
@@ -13,9 +13,9 @@ use crate::api::{
 };
 
 /// Users by name.
-#[derive(Default)]
 pub struct Users {
     state: Mutex<State>,
+    packer: Arc<Mutex<Packer>>,
 }
 
 #[derive(Default)]
@@ -23,7 +23,6 @@ struct State {
     known: HashMap<Key, Entry>,
     /// Counts the lists; an entry that a complete list did not bring is gone.
     list: u32,
-    packer: Packer,
 }
 
 struct Entry {
@@ -34,12 +33,18 @@ struct Entry {
 }
 
 impl Users {
+    /// No users yet. The packer is the process's, because what it works in is large and what it learns is true of all.
+    pub fn new(packer: Arc<Mutex<Packer>>) -> Self {
+        Self { state: Mutex::default(), packer }
+    }
+
     /// Takes a user in. True where `state`, which stands for what may call for a pass, is not what it was.
     pub fn put(&self, name: Key, user: &ClickHouseUser, state: u64) -> bool {
         let json = packed::to_json(user);
+        let packed = self.packer().pack(user, &json);
         let mut users = self.state();
-        let (user, list) = (users.packer.pack(user, &json), users.list);
-        users.known.insert(name, Entry { user, state, list }).is_none_or(|before| before.state != state)
+        let list = users.list;
+        users.known.insert(name, Entry { user: packed, state, list }).is_none_or(|before| before.state != state)
     }
 
     /// Takes a user out.
@@ -56,18 +61,25 @@ impl Users {
     /// The list is complete: takes out those it did not bring, and tells which they are.
     pub fn list_ends(&self) -> Vec<ClickHouseUser> {
         let mut users = self.state();
-        let State { known, list, packer } = &mut *users;
-        let gone = known.extract_if(|_, entry| entry.list != *list);
-        gone.map(|(_, entry)| packed::from_json(&packer.unpack(&entry.user))).collect()
+        let State { known, list } = &mut *users;
+        let gone: Vec<_> = known.extract_if(|_, entry| entry.list != *list).map(|(_, entry)| entry.user).collect();
+        drop(users);
+        gone.iter().map(|user| self.unpacked(user)).collect()
     }
 
     /// A user as the watch shows it.
     pub fn get(&self, name: &Name) -> Option<ClickHouseUser> {
-        let mut users = self.state();
-        let State { known, packer, .. } = &mut *users;
-        let json = packer.unpack(&known.get(&*text(name))?.user);
-        drop(users);
-        Some(packed::from_json(&json))
+        let packed = self.state().known.get(&*text(name))?.user.clone();
+        Some(self.unpacked(&packed))
+    }
+
+    fn unpacked(&self, user: &PackedUser) -> ClickHouseUser {
+        let json = self.packer().unpack(user);
+        packed::from_json(&json)
+    }
+
+    fn packer(&self) -> MutexGuard<'_, Packer> {
+        self.packer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -94,7 +106,7 @@ mod tests {
 
     #[test]
     fn change_is_told_by_the_state_alone() {
-        let users = Users::default();
+        let users = Users::new(Arc::default());
         let put = |state| users.put(key("analytics", "reporting"), &user("1"), state);
         assert!(put(1));
         assert!(!put(1));
@@ -105,7 +117,7 @@ mod tests {
 
     #[test]
     fn list_takes_out_what_it_does_not_bring_and_hides_nothing_meanwhile() {
-        let users = Users::default();
+        let users = Users::new(Arc::default());
         let put = |name| users.put(key("analytics", name), &user(name), 1);
         for name in ["stays", "goes"] {
             put(name);
