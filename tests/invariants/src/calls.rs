@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::{
     History, Violation,
     accounts::{Accounts, Key, announcement},
+    attempts::Attempts,
     cloud::{Cloud, Fact, Number, refuses, shows_outcomes},
     objects::Objects,
     outages::Outages,
@@ -38,6 +39,7 @@ pub(crate) fn check(
     let mut asked: BTreeMap<Number, &Request> = BTreeMap::new();
     let mut pauses = Pauses::default();
     let mut outages = Outages::default();
+    let mut attempts = Attempts::default();
     for (at, fact) in &cloud.facts {
         match fact {
             Fact::Asked(number, request) => {
@@ -55,6 +57,7 @@ pub(crate) fn check(
                     continue;
                 };
                 let key = (instance.clone(), account.clone());
+                found.extend(attempts.asked(*at, &key, history, objects));
                 let mut violate = |rule, what: &str| {
                     let what = format!("{:?} of {account} at {at}: {what}", request.operation);
                     found.push(Violation { rule, what });
@@ -90,8 +93,9 @@ pub(crate) fn check(
                     pauses.asked_for(*at, request, answer, history.retry_max);
                     outages.answered(*at, request, answer);
                 }
-                if let Some(last) = calls.values_mut().find(|last| last.number == *number) {
+                if let Some((key, last)) = calls.iter_mut().find(|(_, last)| last.number == *number) {
                     last.answer = Some(answer);
+                    attempts.answered(*at, key.clone(), asked[number], answer);
                 }
             }
             Fact::JobStarted(number, job) => {

@@ -10,7 +10,7 @@
 //! | I2 | every change of an account was announced by the object that holds it; accounts of others stay untouched |
 //! | I3 | an account is made once: no second call over a running job, an account of ours, or an answer nobody read |
 //! | I4 | `Ready` is true only while password and access in the cloud are those that status names |
-//! | I7 | nobody is asked before the pause that they asked for is over; in an outage only after pauses that grow, however many users there are |
+//! | I7 | nobody is asked before the pause that they asked for is over; in an outage only after pauses that grow, however many users there are; nor is one change tried again without them |
 //! | I9 | status only moves forward, and is written only where its meaning changes |
 //! | I10 | the finalizer goes only when the account has gone, is kept on purpose, or was never ours |
 //! | I13 | Secrets are read only where an object of their namespace names them; nothing else is asked for |
@@ -20,6 +20,7 @@
 //! other's) are proven where the system runs.
 
 mod accounts;
+mod attempts;
 mod calls;
 mod cloud;
 mod objects;

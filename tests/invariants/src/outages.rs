@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use emulated_clouds::{Answer, Request, Service};
 use jiff::Timestamp;
 
-use crate::{History, Violation};
+use crate::{History, Violation, attempts::looks};
 
 /// Failures in a row after which nobody may take the cloud for well.
 const FAILURES: u32 = 5;
@@ -60,14 +60,4 @@ impl Outages {
             outage.since.get_or_insert(at);
         }
     }
-}
-
-/// How many pauses that double from `--retry-min` to `--retry-max` end in this time.
-fn looks(since: Timestamp, at: Timestamp, history: &History) -> u32 {
-    let (mut pause, mut end, mut looks) = (history.retry_min.max(Duration::from_millis(1)), since, 0);
-    while end + pause <= at {
-        (end, looks) = (end + pause, looks + 1);
-        pause = (pause * 2).min(history.retry_max.max(pause));
-    }
-    looks
 }

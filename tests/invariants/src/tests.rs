@@ -328,6 +328,33 @@ fn cloud_that_is_down_and_asked_without_growing_pauses_is_found() {
 }
 
 #[test]
+fn change_that_is_refused_and_tried_again_without_growing_pauses_is_found() {
+    let life = |every: i64, between: &dyn Fn(&mut Story, i64)| {
+        let mut story = created();
+        (story.retry_min, story.retry_max) = (Duration::from_secs(1), Duration::from_secs(60));
+        story.intent(20, "u", "SetPassword", "a2");
+        for number in 0..20 {
+            let second = 30 + every * number;
+            story.refused_call(second, Operation::SetPassword);
+            between(&mut story, second);
+        }
+        story
+    };
+    let nothing: &dyn Fn(&mut Story, i64) = &|_, _| {};
+    holds(&life(60, nothing));
+    breaks(&life(1, nothing), "I7");
+    // Whoever changes the object or its Secret, or starts the process again, wants another try.
+    holds(&life(1, &|story, second| story.user_write(second, "u", |object| object["spec"]["suspend"] = json!(false))));
+    holds(&life(1, &|story, second| story.secret_write(second, "u-password")));
+    holds(&life(1, &|story, second| story.starts.push(at(second))));
+    // Others have nothing to do with it.
+    let others = |story: &mut Story, second: i64| {
+        story.user(second, "other", |object| object["spec"]["username"] = json!("other"));
+    };
+    breaks(&life(1, &others), "I7");
+}
+
+#[test]
 fn deletion_beside_a_creation_that_is_under_way_is_found() {
     let life = |looked| {
         let mut story = Story::default();

@@ -131,6 +131,11 @@ impl Story {
         self.asks(second, "get", "", "secrets", namespace, name);
     }
 
+    /// Somebody changes a Secret.
+    pub fn secret_write(&mut self, second: i64, name: &str) {
+        self.requests.push(event(second, "somebody", "patch", ("", "secrets"), "team", name));
+    }
+
     /// The operator asks the API server for something.
     pub fn asks(&mut self, second: i64, verb: &str, group: &str, resource: &str, namespace: &str, name: &str) {
         self.requests.push(event(second, OPERATOR, verb, (group, resource), namespace, name));
@@ -168,6 +173,12 @@ impl Story {
     pub fn failed_call(&mut self, second: i64, operation: Operation) {
         let request = self.lost_call(second, operation);
         self.answer(second, request, 503, None);
+    }
+
+    /// A call that the cloud refuses.
+    pub fn refused_call(&mut self, second: i64, operation: Operation) {
+        let request = self.lost_call(second, operation);
+        self.answer(second, request, 403, None);
     }
 
     fn answer(&mut self, second: i64, request: u64, status: u16, retry_after: Option<&str>) {
