@@ -43,7 +43,8 @@ impl Breaker {
             return Err(until);
         }
         match state.probe_since {
-            Some(since) if now < since + PROBE_PATIENCE => Err(since + PROBE_PATIENCE),
+            // Most probes are answered at once, and nobody wakes those who came meanwhile.
+            Some(since) if now < since + PROBE_PATIENCE => Err((now + self.shortest).min(since + PROBE_PATIENCE)),
             _ => {
                 state.probe_since = Some(now);
                 Ok(())
@@ -134,6 +135,18 @@ mod tests {
         assert!(breaker.answered());
         assert_eq!(breaker.admit_change(probe), Ok(()));
         assert!(!breaker.answered());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_comes_while_a_probe_is_out_waits_for_the_shortest_pause_alone() {
+        let now = Instant::now();
+        let (breaker, second) = (opened(now), Duration::from_secs(1));
+        let probe = now + second;
+        assert_eq!(breaker.admit_read(probe), Ok(()));
+        assert_eq!(breaker.admit_read(probe + second), Err(probe + second * 2));
+        let patience = probe + PROBE_PATIENCE;
+        assert_eq!(breaker.admit_read(patience - second / 2), Err(patience));
+        assert_eq!(breaker.admit_read(patience), Ok(()), "a probe that is lost is followed by another");
     }
 
     #[tokio::test(start_paused = true)]
