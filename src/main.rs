@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => return run_check(&arguments.into()),
         Command::Probe(arguments) => return run_probe(*arguments),
     };
-    logs::start(config.log_format, config.log_level);
+    let _last_lines = logs::start(config.log_format, config.log_level);
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -101,7 +101,7 @@ fn run_check(settings: &check::Settings) -> ExitCode {
 
 /// Asks a cloud. The answers are the output; what stands in the way is an error.
 fn run_probe(arguments: ProbeArguments) -> ExitCode {
-    logs::start(LogFormat::Text, LogLevel::Warn);
+    let _last_lines = logs::start(LogFormat::Text, LogLevel::Warn);
     let output = arguments.output;
     let asked = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         runtime.block_on(async { Ok(probe::run(arguments.into(), signals::stop_on_signal()?).await) })

@@ -3,18 +3,39 @@
 use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::cli::{LogFormat, LogLevel};
 
-/// Sets the logs of the whole process up, panics included. Call it once, first of all.
-pub fn start(format: LogFormat, level: LogLevel) {
+/// Lines that may wait to be read: a burst of the most talkative level. What comes on top is dropped, because a log that
+/// nobody reads must not stop the work, nor the probes that would tell.
+const WAITING: usize = 8192;
+
+/// Lets the last lines out when it is dropped, for a second at most.
+pub struct LastLines {
+    dropped: ErrorCounter,
+    _guard: WorkerGuard,
+}
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        let dropped = self.dropped.dropped_lines();
+        if dropped > 0 {
+            tracing::warn!(dropped, "log lines were dropped: they were not read in time");
+        }
+    }
+}
+
+/// Sets the logs of the whole process up, panics included. Call it once, first of all, and keep what it returns to the end.
+pub fn start(format: LogFormat, level: LogLevel) -> LastLines {
+    let log = NonBlockingBuilder::default().buffered_lines_limit(WAITING).lossy(true).thread_name("log");
+    let (writer, guard) = log.finish(io::stderr());
+    let last = LastLines { dropped: writer.error_counter(), _guard: guard };
     let lines = match format {
         // Fields of the message at the top level, where log queries expect them.
-        LogFormat::Json => {
-            fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(io::stderr).boxed()
-        }
-        LogFormat::Text => fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).boxed(),
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer).boxed(),
+        LogFormat::Text => fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(writer).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter(level))).init();
     std::panic::set_hook(Box::new(|panic| {
@@ -23,6 +44,7 @@ pub fn start(format: LogFormat, level: LogLevel) {
         let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
         tracing::error!(place, "panic: {}", text.unwrap_or("no message"));
     }));
+    last
 }
 
 /// Our own lines down to the level asked for; of the libraries warnings, and at `debug` and `trace` more. Some are never

@@ -20,6 +20,7 @@ mod connection_secrets;
 mod crash_points;
 mod crashes;
 mod deletion;
+mod denied;
 mod drift;
 mod errors;
 mod events;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -16,6 +16,8 @@ use crate::{
     kubernetes::{Kubernetes, OPERATOR_NAMESPACE},
     world::PATIENCE,
 };
+
+const BINARY: &str = env!("CARGO_BIN_EXE_clickhouse-user-operator");
 
 /// What the operator is started with. Intervals are short, so that what takes minutes takes moments.
 const SETTINGS: [(&str, &str); 9] = [
@@ -82,11 +84,23 @@ impl Operator {
 
     /// Starts the binary.
     pub fn start(&mut self) {
+        let log = File::create(self.log_file(self.runs + 1)).expect("a log file");
+        self.spawn(Command::new(BINARY), log.into());
+    }
+
+    /// Starts the binary in a shell that was told something first, such as `ulimit -n 64`. Its log goes to a pipe that
+    /// nobody reads, where the shell has not sent it elsewhere, so its ports have to be set.
+    pub fn start_after(&mut self, told: &str) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{told}; exec \"$0\" \"$@\""), BINARY]);
+        self.spawn(shell, Stdio::piped());
+    }
+
+    fn spawn(&mut self, mut command: Command, log: Stdio) {
         assert!(self.process.is_none(), "the operator runs already");
         self.runs += 1;
         self.starts.push(Timestamp::now());
-        let log = File::create(self.log_file(self.runs)).expect("a log file");
-        let process = Command::new(env!("CARGO_BIN_EXE_clickhouse-user-operator"))
+        let process = command
             .arg("run")
             .args(self.settings.iter().flat_map(|(flag, value)| [flag, value]))
             .env("KUBECONFIG", &self.kubeconfig)
@@ -95,6 +109,16 @@ impl Operator {
             .stderr(log)
             .spawn();
         self.process = Some(process.expect("the operator starts"));
+    }
+
+    /// The id of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the operator runs").id()
+    }
+
+    /// The end of the pipe that its log goes to.
+    pub fn unread_log(&mut self) -> ChildStderr {
+        self.process.as_mut().and_then(|process| process.stderr.take()).expect("a pipe")
     }
 
     /// Whether it was started and has not been ended by the test.
@@ -180,6 +204,10 @@ impl Operator {
 
     /// Gets a page of the server that a flag (`health-bind-address`) starts: status and text.
     pub async fn page(&self, flag: &str, path: &str) -> (u16, String) {
+        let address = &self.settings[&format!("--{flag}")];
+        if !address.ends_with(":0") {
+            return get(address, path).await;
+        }
         let says = format!("{flag} listens address=127.0.0.1:");
         let found = async {
             loop {
@@ -192,9 +220,7 @@ impl Operator {
             }
         };
         let port = tokio::time::timeout(PATIENCE, found).await.expect("the operator says where it listens");
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let answer = client.get(format!("http://127.0.0.1:{}{path}", port.trim())).send().await.expect("an answer");
-        (answer.status().as_u16(), answer.text().await.expect("a text"))
+        get(&format!("127.0.0.1:{}", port.trim()), path).await
     }
 
     /// Waits until the page of metrics is as `condition` wants it.
@@ -207,6 +233,12 @@ impl Operator {
         let Err(late) = tokio::time::timeout(PATIENCE, shown).await else { return };
         panic!("metrics ({late}):\n{}", self.page("metrics-bind-address", "/metrics").await.1);
     }
+}
+
+async fn get(address: &str, path: &str) -> (u16, String) {
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let answer = client.get(format!("http://{address}{path}")).send().await.expect("an answer");
+    (answer.status().as_u16(), answer.text().await.expect("a text"))
 }
 
 impl Drop for Operator {
