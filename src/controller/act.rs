@@ -81,9 +81,16 @@ impl Acting {
         let Remembered { login_tried, connection_secret, written_at } = scope.around.of(&desired.uid);
         let wanted_secret = desired.connection_secret.as_ref();
         let annotation = user.annotations().get(OPERATION_ANNOTATION);
+        let (intent, newer_attempt) = match annotation.and_then(|text| journal::read(text, &desired.uid, &context.key))
+        {
+            Some(journal::Entry::Intent(intent)) => (Some(*intent), None),
+            Some(journal::Entry::Newer(newer)) => (None, Some(newer.attempt)),
+            None => (None, None),
+        };
         let seen = Seen {
             finalizer: user.is_held(),
-            intent: annotation.and_then(|text| journal::open(text, &desired.uid, &context.key)),
+            intent,
+            newer_attempt,
             record: Record::of(user.status.as_ref(), &desired.uid),
             rival: rivals::rival(context, &user, &facts),
             instance: facts,

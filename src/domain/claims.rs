@@ -5,7 +5,7 @@
 //! create does the older go first.
 
 use super::{
-    journal,
+    journal::{self, Entry},
     names::{InstanceKey, Uid, Username},
     operator_key::OperatorKey,
     seen::{InstanceFacts, InstanceSeen, Record, SecretSeen},
@@ -76,8 +76,11 @@ pub fn recorded(user: &ClickHouseUser, key: &OperatorKey) -> Option<Claim> {
     }
     let uid = Uid::new(metadata.uid.clone()?);
     let annotation = metadata.annotations.as_ref().and_then(|annotations| annotations.get(OPERATION_ANNOTATION));
-    if let Some(intent) = annotation.and_then(|text| journal::open(text, &uid, key)) {
-        let account = Account { instance: intent.instance_key, username: intent.username };
+    let announced = annotation.and_then(|text| journal::read(text, &uid, key)).map(|entry| match entry {
+        Entry::Intent(intent) => Account { instance: intent.instance_key, username: intent.username },
+        Entry::Newer(newer) => Account { instance: newer.instance_key, username: newer.username },
+    });
+    if let Some(account) = announced {
         return Some(Claim { account, sealed: true });
     }
     let record = Record::of(user.status.as_ref(), &uid);

@@ -76,26 +76,64 @@ pub struct Intent {
     pub key_id: KeyId,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Sealed {
-    #[serde(flatten)]
-    intent: Intent,
-    mac: String,
+/// What an annotation of this object says, written by this installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// An intent.
+    Intent(Box<Intent>),
+    /// One that says more than this version understands: a newer one wrote it.
+    Newer(Newer),
 }
+
+/// What every version says of a call. A newer one may add to it what changes its meaning.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Newer {
+    /// The object that holds the account.
+    pub uid: Uid,
+    /// On which instance.
+    pub instance_key: InstanceKey,
+    /// Which account.
+    pub username: Username,
+    /// The attempt.
+    pub attempt: AttemptId,
+}
+
+/// Between an intent and its seal in the annotation.
+const SEAL: &str = r#","mac":""#;
 
 /// The annotation's text for an intent.
-#[expect(clippy::missing_panics_doc, reason = "plain data with text keys always becomes JSON")]
 pub fn seal(intent: &Intent, key: &OperatorKey) -> String {
-    let sealed = Sealed { mac: key.seal(&sealed_text(intent)), intent: intent.clone() };
-    serde_json::to_string(&sealed).expect("an intent is plain data with text keys")
+    seal_text(&text_of(intent), key)
 }
 
-/// The intent in an annotation, if it was written for this object by this installation; anything else is no intent.
+/// Puts the seal behind the members of a JSON object.
+fn seal_text(text: &str, key: &OperatorKey) -> String {
+    format!("{}{SEAL}{}\"}}", text.strip_suffix('}').unwrap_or(text), key.seal(text.as_bytes()))
+}
+
+/// The intent in an annotation, if it was written for this object by this installation and all of it is understood.
 pub fn open(annotation: &str, uid: &Uid, key: &OperatorKey) -> Option<Intent> {
-    let Sealed { intent, mac } = serde_json::from_str(annotation).ok()?;
-    let own = intent.uid == *uid || seeded(Bug::IntentOfAnotherObject);
-    let sealed = key.verifies(&sealed_text(&intent), &mac) || seeded(Bug::SealNotChecked);
-    (own && sealed).then_some(intent)
+    match read(annotation, uid, key)? {
+        Entry::Intent(intent) => Some(*intent),
+        Entry::Newer(_) => None,
+    }
+}
+
+/// What an annotation says, if it was written for this object by this installation; anything else says nothing.
+pub fn read(annotation: &str, uid: &Uid, key: &OperatorKey) -> Option<Entry> {
+    let (members, mac) = annotation.strip_suffix("\"}")?.rsplit_once(SEAL)?;
+    let text = format!("{members}}}");
+    if !key.verifies(text.as_bytes(), mac) && !seeded(Bug::SealNotChecked) {
+        return None;
+    }
+    let own = |written_for: &Uid| written_for == uid || seeded(Bug::IntentOfAnotherObject);
+    // Whatever is not understood is lost on the way there and back.
+    let intent: Option<Intent> = serde_json::from_str(&text).ok().filter(|intent| text_of(intent) == text);
+    match intent {
+        Some(intent) => own(&intent.uid).then(|| Entry::Intent(Box::new(intent))),
+        None => serde_json::from_str(&text).ok().filter(|newer: &Newer| own(&newer.uid)).map(Entry::Newer),
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -103,8 +141,8 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-fn sealed_text(intent: &Intent) -> Vec<u8> {
-    serde_json::to_vec(intent).expect("an intent is plain data with text keys")
+fn text_of(intent: &Intent) -> String {
+    serde_json::to_string(intent).expect("an intent is plain data with text keys")
 }
 
 #[cfg(test)]
@@ -154,6 +192,28 @@ pub(crate) mod tests {
         assert_eq!(open(&seal(&intent(), &key(2)), &Uid::new("uid-1"), &key(1)), None);
         for text in ["", "{}", "[]", "null", "{\"mac\":\"00\"}"] {
             assert_eq!(open(text, &Uid::new("uid-1"), &key(1)), None, "{text}");
+        }
+    }
+
+    /// An entry as a newer version writes it, which says one thing more at `place`.
+    pub(crate) fn newer(intent: &Intent, place: &str, key: &OperatorKey) -> String {
+        seal_text(&text_of(intent).replacen(place, &format!("{place}\"borrowed\":true,"), 1), key)
+    }
+
+    #[test]
+    fn intent_that_says_more_than_is_understood_is_known_as_that_and_never_taken_for_less() {
+        let known = Newer {
+            uid: Uid::new("uid-1"),
+            instance_key: InstanceKey::new("qingcloud/sh1a/cl-1"),
+            username: Username::new("reporting"),
+            attempt: AttemptId::new("0".repeat(32)),
+        };
+        let kind = seal_text(&text_of(&intent()).replace("\"Create\"", "\"Rename\""), &key(1));
+        for text in [newer(&intent(), "{", &key(1)), newer(&intent(), "\"access\":{", &key(1)), kind] {
+            assert_eq!(read(&text, &Uid::new("uid-1"), &key(1)), Some(Entry::Newer(known.clone())), "{text}");
+            assert_eq!(open(&text, &Uid::new("uid-1"), &key(1)), None, "{text}");
+            assert_eq!(read(&text, &Uid::new("uid-2"), &key(1)), None, "{text}");
+            assert_eq!(read(&text, &Uid::new("uid-1"), &key(2)), None, "{text}");
         }
     }
 }

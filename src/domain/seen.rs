@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{
     connection_secret::ConnectionSecret,
     journal::{Intent, SecretVersion},
-    names::{Fingerprint, InstanceKey, JobId, KeyId, Uid},
+    names::{AttemptId, Fingerprint, InstanceKey, JobId, KeyId, Uid},
 };
 use crate::seeded::{Bug, seeded};
 use crate::{
@@ -30,6 +30,8 @@ pub struct Seen {
     pub finalizer: bool,
     /// The journal entry, if it is ours and intact.
     pub intent: Option<Intent>,
+    /// The attempt of a journal entry that is ours and intact, and that a newer version wrote.
+    pub newer_attempt: Option<AttemptId>,
     /// What status says, if it was written for this object (`status.uid`).
     pub record: Record,
     /// The instance object the manifest names.

@@ -39,5 +39,6 @@ mod shared_instances;
 mod sharing;
 mod surface;
 mod suspension;
+mod versions;
 mod waiting;
 mod withdrawn;

@@ -38,7 +38,7 @@ use crate::seeded::{Bug, seeded};
 use crate::{
     api::{
         conditions::{Companion, LoginOutcome, Reason},
-        user::{Operation, OperationKind, OperationState},
+        user::{Operation, OperationKind, OperationPhase, OperationState},
     },
     provider::contract::{Access, CallKind, CloudError, Delay, ErrorClass, LostCall, Refusal},
 };
@@ -269,6 +269,9 @@ const JOB_RECORDS_KEPT: Duration = Duration::from_secs(3600);
 /// The next step for one user.
 pub fn plan(desired: &Desired, seen: &Seen, moment: &Moment<'_>) -> Step {
     let situation = Situation { desired, seen, moment };
+    if let Some(step) = situation.announced_by_a_newer_version() {
+        return step;
+    }
     if desired.deleted_at.is_some() {
         return delete::next(&situation);
     }
@@ -383,6 +386,23 @@ impl<'a> Situation<'a> {
             }
             OperationKind::Recreate => applied || !succeeded || self.removal_ended(intent).is_some(),
         }
+    }
+
+    /// A call that a newer version announced may be under way, for a purpose that is not known here: nothing may be made
+    /// beside it, and the object may not go. One that status says has succeeded is history, as if its entry were lost.
+    fn announced_by_a_newer_version(&self) -> Option<Step> {
+        let attempt = self.seen.newer_attempt.as_ref()?;
+        let over = |it: &Operation| {
+            it.id == *attempt && it.state == OperationState::Succeeded && it.phase != Some(OperationPhase::Removed)
+        };
+        if self.seen.record.operation.as_ref().is_some_and(over)
+            || self.desired.deleted_at.is_some() && !self.seen.finalizer
+        {
+            return None;
+        }
+        let message = "A newer version of the operator has begun something that this version cannot read; run that \
+                       version again.";
+        Some(settle(Reason::OutcomeStaysUnknown, message))
     }
 
     /// `expiresAt` is a change that nobody announces: the pass before it has to come back for it.

@@ -8,6 +8,7 @@ mod expiry;
 mod fields;
 mod fixture;
 mod lives;
+mod newer;
 mod ready;
 mod recreate;
 mod settled;
