@@ -1,8 +1,10 @@
 //! Two users for one account, in every form: one holds it, the others say so and make no call.
 
+use emulated_clouds::{EffectKind, NameCase, Switches};
+
 use crate::{
     kubernetes::Kubernetes,
-    manifests::{Cloud, PASSWORD, credentials, object_name, password, ready, secret_object, user},
+    manifests::{Cloud, OTHER_PASSWORD, PASSWORD, credentials, object_name, password, ready, secret_object, user},
     sharing::{Sharing, refused, younger_than},
     world::{World, on_both_clouds},
 };
@@ -170,4 +172,55 @@ async fn whoever_only_names_an_instance_blocks_nobody_on_it() {
         assert_eq!(world.changing_requests(), 1);
         sharing.finish().await;
     }
+}
+
+/// A user object of this name for an account of another.
+fn named(cloud: Cloud, object: &str, account: &str, password_text: &str) -> String {
+    let manifest = user(cloud, object, "").replace(&format!("username: {object}"), &format!("username: {account}"));
+    password(object, password_text) + &manifest
+}
+
+#[tokio::test]
+async fn names_that_differ_in_case_are_two_accounts_where_the_cloud_takes_both() {
+    let world = World::of(Cloud::QingCloud).with_database().start().await;
+    world.apply_instance().await;
+    world.kubernetes.apply(&named(world.cloud, "upper", "Reporting", PASSWORD)).await;
+    world.kubernetes.apply(&named(world.cloud, "lower", "reporting", OTHER_PASSWORD)).await;
+    for object in ["upper", "lower"] {
+        world.kubernetes.user_shows(object, "AccountReady").await;
+    }
+    world.login("Reporting", PASSWORD).await.expect("the one");
+    world.login("reporting", OTHER_PASSWORD).await.expect("the other");
+    world.delete_user("lower").await;
+    world.login("Reporting", PASSWORD).await.expect("still there");
+    assert_eq!(world.accounts().into_iter().collect::<Vec<_>>(), ["Reporting"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn name_in_another_case_takes_nothing_where_the_cloud_takes_it_for_the_same() {
+    let world = World::of(Cloud::QingCloud).start().await;
+    world.clouds.set_switches(Switches { qingcloud_name_case: NameCase::Same, ..Switches::default() });
+    world.apply_instance().await;
+    world.kubernetes.apply(&named(world.cloud, "upper", "Reporting", PASSWORD)).await;
+    world.kubernetes.user_shows("upper", "AccountReady").await;
+    world.kubernetes.apply(&named(world.cloud, "lower", "reporting", OTHER_PASSWORD)).await;
+    world.kubernetes.user_shows("lower", "JobFailed").await;
+    world.delete_user("lower").await;
+    assert_eq!(world.effects("Reporting"), [EffectKind::Created], "the other's");
+    assert_eq!(world.clouds.requests(world.cloud.delete()), 0);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn name_in_another_case_is_refused_before_any_call_where_the_cloud_takes_lower_case_alone() {
+    let world = World::of(Cloud::HuaweiCloud).start().await;
+    world.apply_instance().await;
+    world.kubernetes.apply(&named(world.cloud, "upper", "Reporting", PASSWORD)).await;
+    refused(&world.kubernetes, "upper", "InvalidSpec", &["lower-case"]).await;
+    world.kubernetes.apply(&named(world.cloud, "lower", "reporting", OTHER_PASSWORD)).await;
+    world.kubernetes.user_shows("lower", "AccountReady").await;
+    world.delete_user("upper").await;
+    assert_eq!(world.changing_requests(), 1, "the create of the other");
+    world.finish().await;
 }

@@ -13,6 +13,8 @@ pub enum Target {
     Operation(Operation),
     /// Requests to this service.
     Service(Service),
+    /// Requests with this access key, or with the token or password of this user.
+    Key(&'static str),
 }
 
 /// Which of the requests that come after the fault was set.
@@ -144,12 +146,13 @@ impl Faults {
     }
 
     /// The fault for this request: the one set first among those that apply. Each sees every request it is meant for.
-    pub(crate) fn take(&mut self, service: Service, operation: Operation) -> Option<Fault> {
+    pub(crate) fn take(&mut self, service: Service, operation: Operation, key: Option<&str>) -> Option<Fault> {
         let mut found = None;
         self.armed.retain_mut(|(fault, seen)| {
             let meant = match fault.target {
                 Target::Operation(wanted) => wanted == operation,
                 Target::Service(wanted) => wanted == service,
+                Target::Key(wanted) => Some(wanted) == key,
             };
             if !meant {
                 return true;

@@ -95,12 +95,12 @@ async fn answer(port: &Port, raw: &RawRequest, cut: &Cut) -> Response<Body> {
         Service::Huawei => huawei::describe(shared, raw),
         Service::Iam => iam::describe(shared, raw),
     };
-    let operation = asked.operation;
+    let (operation, key) = (asked.operation, asked.key.clone());
     let (number, fault, released) = {
         let mut world = shared.world();
         let number = shared.record(&mut world, Event::Request(asked));
         // Listening from here on: faults may be cleared before this one comes to hang.
-        (number, world.faults.take(port.service, operation), shared.released.subscribe())
+        (number, world.faults.take(port.service, operation, key.as_deref()), shared.released.subscribe())
     };
     stop_at(shared, operation, Moment::BeforeEffect).await;
     let fault_before = fault.as_ref().filter(|fault| fault.moment == Moment::BeforeEffect);

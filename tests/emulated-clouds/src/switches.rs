@@ -245,6 +245,13 @@ switches! {
         /// `Default` and the like are refused too.
         AnyCase,
     }
+    /// QingCloud: are names that differ in case names of two accounts?
+    qingcloud_name_case: NameCase, Unknown {
+        /// Yes, as in ClickHouse itself.
+        Distinct,
+        /// No: the one is taken by the other.
+        Same,
+    }
     /// QingCloud: what may a new account do?
     qingcloud_new_account_rights: NewAccountRights, Unknown {
         /// Read only.

@@ -122,13 +122,13 @@ pub(super) fn run_custom_service(
             return Err(Refusal::malformed(broken));
         }
         Ok(Change::Add { user, .. })
-            if cluster.accounts.contains_key(user)
+            if cluster.bearer(user, switches.qingcloud_name_case).is_some()
                 && switches.qingcloud_existing_account == ExistingAccount::RefusedAtOnce =>
         {
             return Err(Refusal::exists(format!("user [{user}] already exists")));
         }
         Ok(Change::Remove { user })
-            if !cluster.accounts.contains_key(user)
+            if cluster.bearer(user, switches.qingcloud_name_case).is_none()
                 && switches.qingcloud_missing_account == MissingAccount::RefusedAtOnce =>
         {
             return Err(Refusal::not_found(format!("user [{user}] not found")));
@@ -286,18 +286,20 @@ impl Work {
     }
 
     async fn apply(&self, shared: &Arc<Shared>, change: &Change) -> End {
-        let (exists, missing_is_fine, rights) = {
+        let (bearer, missing_is_fine, rights) = {
             let world = shared.world();
             let cluster = world.qingcloud.cluster(&self.cluster);
+            let case = world.switches.qingcloud_name_case;
             (
-                cluster.is_some_and(|cluster| cluster.accounts.contains_key(change.user())),
+                cluster.and_then(|cluster| cluster.bearer(change.user(), case)),
                 world.switches.qingcloud_missing_account == MissingAccount::SuccessfulJob,
                 world.switches.qingcloud_new_account_rights,
             )
         };
+        let name = bearer.clone().unwrap_or_else(|| change.user().to_owned());
         let in_database = match change {
-            Change::Add { .. } if exists => return End::Refused,
-            Change::Remove { .. } if !exists => return if missing_is_fine { End::Done } else { End::Refused },
+            Change::Add { .. } if bearer.is_some() => return End::Refused,
+            Change::Remove { .. } if bearer.is_none() => return if missing_is_fine { End::Done } else { End::Refused },
             Change::Add { user, password, hosts } => {
                 let account = DatabaseAccount {
                     name: user.clone(),
@@ -311,7 +313,7 @@ impl Work {
                 };
                 shared.put_in_database(account).await
             }
-            Change::Remove { user } => shared.remove_from_database(user).await,
+            Change::Remove { .. } => shared.remove_from_database(&name).await,
         };
         if in_database.is_err() {
             return End::Refused;
@@ -326,15 +328,15 @@ impl Work {
                 let access = AccountAccess { hosts: Some(hosts.clone()), ..AccountAccess::default() };
                 (EffectKind::Created, Some(digest), Some(access))
             }
-            Change::Remove { user } => {
-                cluster.accounts.remove(user);
+            Change::Remove { .. } => {
+                cluster.accounts.remove(&name);
                 (EffectKind::Deleted, None, None)
             }
         };
         let effect = Effect {
             kind,
             instance: self.cluster.clone(),
-            account: change.user().to_owned(),
+            account: name,
             password_digest,
             access,
             request: Some(self.request),

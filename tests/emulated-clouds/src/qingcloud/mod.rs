@@ -23,7 +23,7 @@ use crate::{
     ledger::{Operation, Request, Service},
     message::{RawRequest, Reply},
     seed::{Cluster, QingcloudKey},
-    switches::{ErrorStatus, FutureTime, Message, TransitionStatus},
+    switches::{ErrorStatus, FutureTime, Message, NameCase, TransitionStatus},
     world::{CallWindow, Shared, World},
 };
 use call::Call;
@@ -92,6 +92,15 @@ impl State {
 }
 
 impl ClusterState {
+    /// The account that bears a name.
+    fn bearer(&self, name: &str, case: NameCase) -> Option<String> {
+        let bears = |other: &&String| match case {
+            NameCase::Distinct => *other == name,
+            NameCase::Same => other.eq_ignore_ascii_case(name),
+        };
+        self.accounts.keys().find(bears).cloned()
+    }
+
     fn transition_status(&self, switch: TransitionStatus) -> &str {
         if self.running > 0 && switch == TransitionStatus::Updating { "updating" } else { &self.seed.transition_status }
     }
