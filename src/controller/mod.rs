@@ -104,7 +104,7 @@ pub async fn run(
     health: Health,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let kube = Kube::connect(metrics.clone()).await.map_err(RunError::NoCluster)?;
+    let kube = Kube::connect(metrics.clone(), config.watch_timeout).await.map_err(RunError::NoCluster)?;
     let fence =
         Arc::new(if config.leader_elect { Fence::around_a_lease(config.lease_renew_deadline) } else { Fence::open() });
     let serving = serve(config.clone(), kube.clone(), metrics.clone(), health.clone(), fence.clone(), stop.clone());

@@ -10,9 +10,13 @@ use crate::ops::{
     metrics::Metrics,
 };
 
-/// Longest a call to the API server may take. The client itself has no read timeout, so a half-open connection would
-/// otherwise hold a pass until its own deadline.
+/// Longest a call to the API server may take; without it a half-open connection would hold a pass until its own deadline.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much longer than a watch lasts a connection may be silent. More than the 5 s after which kube-runtime gives a
+/// silent watch up, and than [`CALL_TIMEOUT`], so that it ends only what has no other end: a list or a watch whose request
+/// is never answered.
+const SILENCE_BEYOND_A_WATCH: Duration = Duration::from_secs(15);
 
 /// Calls at once. Beyond this an API server answers later, not more (measured: flat from 8; a PATCH takes three times as
 /// long at 32, ten times at 128), and whoever is in a hurry waits behind all of them there, where nobody is fair.
@@ -77,12 +81,12 @@ struct Room {
 }
 
 impl Kube {
-    /// Connects as the environment says: `KUBECONFIG`, or the pod's ServiceAccount.
-    pub async fn connect(metrics: Arc<Metrics>) -> Result<Self, KubeError> {
-        let mut config = Config::infer().await.map_err(|error| KubeError::Unreachable(error.to_string()))?;
-        // Our own requeue is the retry; the client's would repeat POST and PATCH up to 15 times inside one call.
-        config.default_retry = false;
-        let client = Client::try_from(config).map_err(|error| KubeError::Unreachable(error.to_string()))?;
+    /// Connects as the environment says: `KUBECONFIG`, or the pod's ServiceAccount. No watch lasts longer than
+    /// `watch_timeout`.
+    pub async fn connect(metrics: Arc<Metrics>, watch_timeout: Duration) -> Result<Self, KubeError> {
+        let config = Config::infer().await.map_err(|error| KubeError::Unreachable(error.to_string()))?;
+        let client = Client::try_from(bounded(config, watch_timeout + SILENCE_BEYOND_A_WATCH))
+            .map_err(|error| KubeError::Unreachable(error.to_string()))?;
         Ok(Self { client, metrics, haste: Haste::None, room: Arc::default() })
     }
 
@@ -138,6 +142,16 @@ impl Room {
     }
 }
 
+/// No hidden retries, and no connection that is silent for ever.
+fn bounded(mut config: Config, silence: Duration) -> Config {
+    // Our own requeue is the retry; the client's would repeat POST and PATCH up to 15 times inside one call.
+    config.default_retry = false;
+    config.read_timeout = Some(silence);
+    // Else the time that a connection waited for its next request would count too.
+    config.reset_reader_on_write = true;
+    config
+}
+
 impl From<kube::Error> for KubeError {
     fn from(error: kube::Error) -> Self {
         match error {
@@ -152,6 +166,9 @@ impl From<kube::Error> for KubeError {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::{Api, api::ListParams};
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -167,5 +184,17 @@ mod tests {
         drop(unhurried);
         assert!(enter(Haste::Turn).is_some());
         drop(holders);
+    }
+
+    #[tokio::test]
+    async fn list_that_is_never_answered_ends() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("http://{}", silent.local_addr().expect("an address"));
+        let config = Config::new(address.parse().expect("an address"));
+        let client = Client::try_from(bounded(config, Duration::from_millis(200))).expect("a client");
+        let api: Api<Secret> = Api::all(client);
+        let parameters = ListParams::default();
+        let listed = tokio::time::timeout(Duration::from_secs(30), api.list(&parameters)).await;
+        assert!(listed.expect("it ends").is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use kube::Api;
@@ -103,7 +104,7 @@ pub async fn read(settings: &Settings) -> Result<(ClickHouseInstanceSpec, Creden
 }
 
 async fn connect() -> Result<Kube, ProbeError> {
-    let kube = Kube::connect(Arc::new(Metrics::new())).await;
+    let kube = Kube::connect(Arc::new(Metrics::new()), Duration::ZERO).await;
     kube.map_err(|error| ProbeError::Instance(format!("no API server: {error}")))
 }
 
