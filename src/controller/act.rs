@@ -399,18 +399,29 @@ impl Acting {
         let running = verdict.operation.as_ref().is_some_and(|operation| operation.state == OperationState::Running);
         if running {
             connection.queue.keep(id, now);
-        } else {
+        }
+        if !running || self.is_gone() {
             connection.queue.leave(id, now);
         }
     }
 
     /// An interrupted pass must not hold up the others: its user may be gone, and nobody else would end its turn. A job
-    /// that was accepted keeps it.
+    /// that was accepted keeps it, as long as there is somebody to follow it.
     pub fn give_turn_back(&self) {
         let job = matches!(&self.seen.call, Some(CallSeen { outcome: Ok(Accepted::Job(_)), .. }));
-        if let (Some(connection), false) = (&self.connection, job) {
+        if let Some(connection) = &self.connection
+            && (!job || self.is_gone())
+        {
             connection.queue.leave(self.desired.uid.as_str(), Instant::now());
         }
+    }
+
+    /// Whether the watch has shown that the object went, with our finalizer on it or not. What it held here was given
+    /// back then, so that nothing may be taken afterwards.
+    fn is_gone(&self) -> bool {
+        let name = (self.desired.namespace.clone(), self.desired.name.clone());
+        let uid = self.scope.users.get(&name).and_then(|user| user.uid());
+        uid.as_deref() != Some(self.desired.uid.as_str())
     }
 
     fn waiter(&self) -> Waiter {

@@ -65,8 +65,9 @@ impl Watched {
         Self { kind, health: Arc::new(health.watch(kind)), metrics, last_error }
     }
 
-    /// A quiet watch that reconnects in order yields nothing, and one that hangs is ended by kube-runtime's own idle
-    /// timeout with an error. So a watch stands while no error came for a while.
+    /// A quiet watch that reconnects in order yields nothing, and so does one that fell silent: kube-runtime gives it up
+    /// and begins another. A request that is never answered ends with an error, by the client's read timeout. So a watch
+    /// stands while no error came for a while.
     pub fn tick(&self) {
         let last_error = *self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if last_error.is_none_or(|at| at.elapsed() > STANDS_AFTER) {
@@ -154,6 +155,10 @@ fn user_gone(scope: &Scope, user: ClickHouseUser) {
     scope.users.remove(&name);
     if let Some(uid) = user.meta().uid.as_deref() {
         scope.written_users.forget(uid);
+        // Somebody may have taken our finalizer off while a job ran; nobody else would end its turn.
+        if let Some(connection) = context.directory.connection(&InstanceName::meant_by(&user)) {
+            connection.queue.forget(uid, Instant::now());
+        }
         let uid = Uid::new(uid);
         scope.pace.forget(&uid);
         scope.around.forget(&uid);
