@@ -248,8 +248,8 @@ pub fn writes(event: &AuditEvent) -> bool {
     matches!(event.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
 }
 
-/// Returns the kubeconfig of the operator's ServiceAccount.
-async fn install(plane: &ControlPlane) -> PathBuf {
+/// Applies what `deploy/install.yaml` holds: definitions and rights.
+pub async fn install_definitions(plane: &ControlPlane) {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/install.yaml");
     let manifest = manifest.to_str().expect("a path of text");
     let output = plane.kubectl(&["apply", "--server-side", "-f", manifest]).await.expect("kubectl runs");
@@ -257,6 +257,11 @@ async fn install(plane: &ControlPlane) -> PathBuf {
     let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
     let output = plane.kubectl(&established).await.expect("kubectl runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Returns the kubeconfig of the operator's ServiceAccount.
+async fn install(plane: &ControlPlane) -> PathBuf {
+    install_definitions(plane).await;
     let kubeconfig = plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "clickhouse-user-operator").await;
     kubeconfig.expect("a token")
 }

@@ -28,6 +28,8 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
+use crate::trouble::Troubles;
+
 /// Largest request passed on.
 const LIMIT: usize = 1024 * 1024;
 
@@ -73,6 +75,7 @@ struct Points {
     released: Notify,
     /// The API server does not answer; how many writes to users it has missed.
     outage: watch::Sender<Option<usize>>,
+    troubles: Troubles,
 }
 
 #[derive(Default)]
@@ -117,6 +120,7 @@ impl Proxy {
             stage: watch::Sender::new(Stage::Open),
             released: Notify::new(),
             outage: watch::Sender::new(None),
+            troubles: Troubles::default(),
         });
         let client = |certificates: Vec<reqwest::Certificate>| {
             let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
@@ -169,6 +173,11 @@ impl Proxy {
             let next = stage.wait_for(|stage| *stage == Stage::Reached);
             let _ = tokio::time::timeout(READS_ANSWER, next).await;
         }
+    }
+
+    /// What goes wrong with requests to the API server.
+    pub fn troubles(&self) -> &Troubles {
+        &self.points.troubles
     }
 
     /// From now on the API server answers nothing, and its watches break off.
@@ -259,6 +268,17 @@ async fn pass_on(State(upstream): State<Upstream>, request: Request) -> Response
         }
         return response(reqwest::StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new(), Body::empty());
     }
+    if upstream.is_api_server
+        && let Some(trouble) = upstream.points.troubles.meet(&parts.method, &parts.uri, &body)
+    {
+        if trouble.has_effect() {
+            // To the end, even if the operator gives up meanwhile.
+            let upstream = upstream.clone();
+            let sent = async move { send(&upstream, parts.method, &parts.uri, &parts.headers, body).await };
+            tokio::spawn(sent).await.expect("no panic");
+        }
+        return trouble.answer().await;
+    }
     let Some(what) = name_of(&upstream.points, &parts.method, &parts.uri, &body) else {
         return stream_through(&upstream, parts.method, &parts.uri, &parts.headers, body).await;
     };
@@ -298,19 +318,14 @@ async fn pass_on(State(upstream): State<Upstream>, request: Request) -> Response
 async fn stream_through(upstream: &Upstream, method: Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Response {
     let answer = send(upstream, method, uri, headers, body).await;
     let (status, headers) = (answer.status(), answer.headers().clone());
-    let outage = upstream.is_api_server.then(|| upstream.points.outage.subscribe());
-    let pieces = stream::unfold((answer, outage), |(mut answer, mut outage)| async move {
-        let gone = async {
-            match &mut outage {
-                Some(outage) => drop(outage.wait_for(Option::is_some).await),
-                None => std::future::pending().await,
-            }
-        };
-        let piece = tokio::select! {
-            piece = answer.chunk() => piece.transpose(),
-            () = gone => None,
-        };
-        piece.map(|piece| (piece, (answer, outage)))
+    if upstream.is_api_server && status.is_success() && uri.query().is_some_and(|query| query.contains("watch=true")) {
+        let mut outage = upstream.points.outage.subscribe();
+        let gone = async move { drop(outage.wait_for(Option::is_some).await) };
+        return response(status, headers, upstream.points.troubles.stream(uri, answer, gone));
+    }
+    let pieces = stream::unfold(answer, |mut answer| async move {
+        let piece = answer.chunk().await.transpose()?;
+        Some((piece, answer))
     });
     response(status, headers, Body::from_stream(pieces))
 }

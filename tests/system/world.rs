@@ -19,6 +19,7 @@ use crate::{
     operator::Operator,
     proxy::Proxy,
     secrets::Secrets,
+    trouble::Troubles,
 };
 
 /// How long anything in a test may take before it counts as not happening. Generous: machines are shared.
@@ -219,6 +220,11 @@ impl World {
     async fn replace_clouds(&mut self, options: Options) {
         let before = std::mem::replace(&mut self.clouds, furnished(options).await);
         self.past.push(before.ledger());
+    }
+
+    /// What goes wrong between the operator and the API server, in a world behind a proxy.
+    pub fn troubles(&self) -> &Troubles {
+        self.proxy.as_ref().expect("a proxy").troubles()
     }
 
     /// Declares that this user will be released while its account stays: the test takes away what its deletion needs.
