@@ -34,7 +34,7 @@ use crate::{
     ops::labels::OperationKind,
     provider::{
         connection::Connection,
-        contract::{Accepted, CallError, CallKind, CloudError, ErrorClass, NewAccount, Turn},
+        contract::{Accepted, CallError, CallKind, CloudError, ErrorClass, JobSeen, JobState, NewAccount, Turn},
         queue::Waiter,
     },
 };
@@ -406,11 +406,12 @@ impl Acting {
     }
 
     /// An interrupted pass must not hold up the others: its user may be gone, and nobody else would end its turn. A job
-    /// that was accepted keeps it, as long as there is somebody to follow it.
+    /// that was accepted or seen at work keeps it, as long as there is somebody to follow it.
     pub fn give_turn_back(&self) {
-        let job = matches!(&self.seen.call, Some(CallSeen { outcome: Ok(Accepted::Job(_)), .. }));
+        let accepted = matches!(&self.seen.call, Some(CallSeen { outcome: Ok(Accepted::Job(_)), .. }));
+        let at_work = matches!(&self.seen.job, Some(Ok(JobSeen::Found(job))) if job.state == JobState::Running);
         if let Some(connection) = &self.connection
-            && (!job || self.is_gone())
+            && (!accepted && !at_work || self.is_gone())
         {
             connection.queue.leave(self.desired.uid.as_str(), Instant::now());
         }
