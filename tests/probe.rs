@@ -8,7 +8,7 @@ use std::{
 
 use emulated_clouds::{
     AccountCodes, Cluster, EmptyDatabases, EmulatedClouds, ExistingAccount, Fault, FaultAnswer, FutureTime, HuaweiKeys,
-    HuaweiProject, Instance, JobFate, JobOrder, MissingAccount, Moment, Operation, Options, PasswordComma,
+    HuaweiProject, Instance, JobFate, JobOrder, MissingAccount, Moment, NameCase, Operation, Options, PasswordComma,
     PermissionChange, Post, QingcloudKey, RequestId, Switches, Target, Timing, TransitionStatus, UserNameFilter, Which,
 };
 use serde_json::Value;
@@ -238,7 +238,7 @@ async fn answer_that_contradicts_an_assumption_is_marked_and_every_question_stil
 /// A cloud that behaves otherwise, the question that shows it, and words of the answer.
 type Case = (Cloud, fn(&mut Switches), &'static str, &'static str);
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 13] = [
     (
         Cloud::QingCloud,
         |it| it.qingcloud_existing_account = ExistingAccount::RefusedAtOnce,
@@ -246,6 +246,7 @@ const CASES: [Case; 12] = [
         "2110",
     ),
     (Cloud::QingCloud, |it| it.qingcloud_request_id = RequestId::Dropped, "repeat req_id", "no"),
+    (Cloud::QingCloud, |it| it.qingcloud_name_case = NameCase::Same, "in case alone", "its job fails"),
     (Cloud::QingCloud, |it| it.qingcloud_future_time = FutureTime::Accepted, "60 s ahead", "accepted"),
     (Cloud::QingCloud, |it| it.qingcloud_transition_status = TransitionStatus::Empty, "transition_status", "empty"),
     (Cloud::QingCloud, |it| it.qingcloud_post = Post::Refused, "POST forms", "refused"),

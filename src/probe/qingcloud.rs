@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::{
-    account::{Outcome, TestAccounts, new_attempt, new_name, new_password},
+    account::{Outcome, PREFIX, TestAccounts, new_attempt, new_name, new_password},
     session::Session,
     table::{Question, Table, question},
 };
 use crate::{
-    domain::secret::SecretText,
+    domain::{names::Username, secret::SecretText},
     provider::{
         contract::{Access, CallError, Cloud as _, CloudError, ErrorClass},
         qingcloud::{Cluster, Method},
@@ -65,6 +65,10 @@ const PASSWORD: Question =
     question("Does a job's directive show the password?", "yes, so job records are read and wiped, and never shown");
 const EXISTING: Question =
     question("How does add_ck_user refuse a name that exists?", "its job fails, or the call is refused with 2110");
+const CASE: Question = question(
+    "Is a name that differs from another in case alone one of its own?",
+    "yes, as in ClickHouse; where not, its job fails",
+);
 const REPEATED: Question = question(
     "May a req_id be used again after a call that was accepted under it?",
     "not needed: each accepted call has one of its own",
@@ -78,8 +82,8 @@ const ROLE: Question = question(
 const MADE: Question = question("Can a test account be made?", "yes");
 
 /// What is asked with a test account.
-const WITH_ACCOUNT: [&Question; 11] =
-    [&MISSING, &POST, &TRANSITION, &BUSY, &REQ_ID, &PARAMS, &PASSWORD, &EXISTING, &REPEATED, &RULE, &ROLE];
+const WITH_ACCOUNT: [&Question; 12] =
+    [&MISSING, &POST, &TRANSITION, &BUSY, &REQ_ID, &PARAMS, &PASSWORD, &EXISTING, &CASE, &REPEATED, &RULE, &ROLE];
 
 /// Asks what reading answers.
 pub async fn read(session: &Session, cluster: &Cluster, table: &mut Table) {
@@ -206,6 +210,8 @@ async fn ask_with_account(session: &Session, cluster: &Cluster, accounts: &mut T
     let again = accounts.create(&name, &password, &access).await;
     let expected = matches!(again, Outcome::JobFailed(_)) || again.refused_as() == Some(ErrorClass::AccountExists);
     table.judged(&EXISTING, told(&again, expected));
+    let in_other_case = accounts.create(&in_capitals(&name), &password, &access).await;
+    table.judged(&CASE, told(&in_other_case, in_other_case.is_done()));
     let sent = accounts.send(&name, &password, &access, &attempt).await;
     let repeated = accounts.settle(&name, sent).await;
     table.any(&REPEATED, repeated.told());
@@ -223,7 +229,13 @@ async fn ask_with_account(session: &Session, cluster: &Cluster, accounts: &mut T
     table.any(&ROLE, session.outcome(&other, sent).await.told());
 }
 
-async fn delete(session: &Session, cluster: &Cluster, name: &crate::domain::names::Username) -> Outcome {
+/// The same name, what makes it this account's in capitals; it still begins as all test accounts do.
+fn in_capitals(name: &Username) -> Username {
+    let own = name.as_str().strip_prefix(PREFIX).unwrap_or_default();
+    Username::new(format!("{PREFIX}{}", own.to_uppercase()))
+}
+
+async fn delete(session: &Session, cluster: &Cluster, name: &Username) -> Outcome {
     session.admitted().await;
     let sent = cluster.delete(&new_attempt(), name).await;
     session.outcome(cluster, sent).await
