@@ -34,6 +34,7 @@ pub mod secret_versions;
 pub mod shared;
 pub mod sharing;
 pub mod streams;
+pub mod turn;
 pub mod users;
 pub mod waits;
 
